@@ -1,0 +1,31 @@
+//! The contract on the wire: what stands on each topic, and how it is written there.
+//!
+//! * **Data topics** carry Avro in [single-object encoding](codec): each value names its own schema, so no registry is needed.
+//! * **Alert topics** carry one JSON object per record with [CloudEvents](cloudevents) headers, so that any tool can subscribe.
+//! * [`topics`] is the table of all topics: key, partitions, retention, who writes and who reads.
+//!
+//! ```
+//! use schemas::{Subject, TemplateRecord};
+//!
+//! let record = TemplateRecord { template: "session opened for user <*>".into(), count: 3, ..TemplateRecord::default() };
+//! let bytes = record.to_bytes().expect("fits the limits");
+//! assert_eq!(&bytes[..2], &[0xC3, 0x01]); // Avro single-object encoding
+//! assert_eq!(TemplateRecord::from_bytes(&bytes).expect("our own encoding"), record);
+//! ```
+
+pub mod alert;
+pub mod cloudevents;
+pub mod codec;
+mod log_view;
+pub mod logs;
+pub mod time;
+pub mod topics;
+mod wire;
+
+pub use alert::{Alert, AlertStatus, Evidence, Model, Severity};
+pub use codec::{CodecError, Subject};
+pub use log_view::LogRecordView;
+pub use logs::{
+    ChangeKind, LogRecord, LogSource, MatchKind, Parameter, ParseStatus, ParsedLog, SourceKind, TemplateChange, TemplateRecord, TimeSource,
+};
+pub use time::EventTime;

@@ -1,0 +1,160 @@
+//! The table of topics: what exists, who writes and reads it, how long it is kept.
+
+/// What happens to old records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cleanup {
+    /// Whole stretches go when they are too old or the topic is too large.
+    Delete,
+    /// The last record of each key stays.
+    Compact,
+}
+
+/// What class a topic is of; retention and partitions follow from it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// High rate, kept for hours.
+    Data,
+    /// Low rate, kept for a month: people and other tools read it.
+    Alerts,
+    /// A compacted table.
+    Table,
+    /// Dead letters of another topic.
+    DeadLetters,
+}
+
+/// How a topic is laid out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Layout {
+    /// What happens to old records.
+    pub cleanup: Cleanup,
+    /// Partitions on Kafka.
+    pub partitions_kafka: u32,
+    /// Partitions on the embedded bus.
+    pub partitions_embedded: u32,
+    /// Age at which records may go, Kafka.
+    pub retention_ms_kafka: i64,
+    /// Age at which records may go, embedded.
+    pub retention_ms_embedded: i64,
+    /// Bytes per partition at which records may go, embedded.
+    pub retention_bytes_embedded: u64,
+}
+
+const HOUR_MS: i64 = 3_600_000;
+const MIB: u64 = 1 << 20;
+
+impl Class {
+    /// Layout of the topics of this class.
+    pub const fn layout(self) -> Layout {
+        match self {
+            Self::Data => Layout {
+                cleanup: Cleanup::Delete,
+                partitions_kafka: 6,
+                partitions_embedded: 1,
+                retention_ms_kafka: 6 * HOUR_MS,
+                retention_ms_embedded: 24 * HOUR_MS,
+                retention_bytes_embedded: 512 * MIB,
+            },
+            Self::Alerts => Layout {
+                cleanup: Cleanup::Delete,
+                partitions_kafka: 1,
+                partitions_embedded: 1,
+                retention_ms_kafka: 30 * 24 * HOUR_MS,
+                retention_ms_embedded: 30 * 24 * HOUR_MS,
+                retention_bytes_embedded: 256 * MIB,
+            },
+            Self::Table => Layout {
+                cleanup: Cleanup::Compact,
+                partitions_kafka: 1,
+                partitions_embedded: 1,
+                retention_ms_kafka: 24 * HOUR_MS,
+                retention_ms_embedded: 24 * HOUR_MS,
+                retention_bytes_embedded: 256 * MIB,
+            },
+            Self::DeadLetters => Layout {
+                cleanup: Cleanup::Delete,
+                partitions_kafka: 6,
+                partitions_embedded: 1,
+                retention_ms_kafka: 14 * 24 * HOUR_MS,
+                retention_ms_embedded: 14 * 24 * HOUR_MS,
+                retention_bytes_embedded: 128 * MIB,
+            },
+        }
+    }
+}
+
+/// One row of the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Topic {
+    /// `<domain>.<kind>.v<N>`.
+    pub name: &'static str,
+    /// Class, which gives partitions and retention.
+    pub class: Class,
+    /// What the record key is.
+    pub key: &'static str,
+    /// Parts that write it.
+    pub written_by: &'static [&'static str],
+    /// Parts that read it.
+    pub read_by: &'static [&'static str],
+    /// In a sentence.
+    pub about: &'static str,
+}
+
+/// Raw log lines.
+pub const LOGS_RAW: &str = "logs.raw.v1";
+/// Log lines as template and parameters.
+pub const LOGS_PARSED: &str = "logs.parsed.v1";
+/// The table of templates.
+pub const LOGS_TEMPLATES: &str = "logs.templates.v1";
+/// Alerts.
+pub const ALERTS: &str = "alerts.v1";
+/// Suffix of a topic's dead letters.
+pub const DLQ_SUFFIX: &str = ".dlq";
+
+/// All topics but the dead letters, which stand beside each data topic as `<topic>.dlq`.
+pub const TOPICS: &[Topic] = &[
+    Topic {
+        name: LOGS_RAW,
+        class: Class::Data,
+        key: "host",
+        written_by: &["syslog"],
+        read_by: &["drain"],
+        about: "log lines as they were received (Avro)",
+    },
+    Topic {
+        name: LOGS_PARSED,
+        class: Class::Data,
+        key: "host",
+        written_by: &["drain"],
+        read_by: &["console"],
+        about: "each line as template and parameters (Avro)",
+    },
+    Topic {
+        name: LOGS_TEMPLATES,
+        class: Class::Table,
+        key: "template id",
+        written_by: &["drain"],
+        read_by: &["console"],
+        about: "the last word on each template (Avro, compacted)",
+    },
+    Topic {
+        name: ALERTS,
+        class: Class::Alerts,
+        key: "fingerprint",
+        written_by: &["drain", "runtime"],
+        read_by: &["console", "anyone"],
+        about: "alerts (JSON, CloudEvents headers)",
+    },
+];
+
+/// The row of a topic, by name.
+pub fn find(name: &str) -> Option<&'static Topic> {
+    TOPICS.iter().find(|topic| topic.name == name)
+}
+
+/// Layout of a topic: its row's, or that of dead letters.
+pub fn layout(name: &str) -> Option<Layout> {
+    if name.strip_suffix(DLQ_SUFFIX).is_some_and(|source| find(source).is_some()) {
+        return Some(Class::DeadLetters.layout());
+    }
+    find(name).map(|topic| topic.class.layout())
+}
