@@ -1,0 +1,279 @@
+//! The open alerts of an instance: what fires, repeats and resolves, and how much of it people get to see.
+//!
+//! A processor says "this is wrong" as often as it likes; the book turns that into one firing alert, a repeat every five
+//! minutes of event time or when the severity changes, and exactly one resolved alert. Per host it lets through at most
+//! 20 new alerts below severity high in 10 minutes; the rest is folded into one `AlertBudgetExceeded`.
+
+use std::collections::BTreeMap;
+
+use schemas::{Alert, AlertStatus, EventTime, Evidence, Model, Severity, alert};
+use serde::{Deserialize, Serialize};
+
+use crate::{Outbox, Reject, SnapshotReader, SnapshotWriter, StateError};
+
+/// Open alerts at most; beyond, the oldest of the lowest severity resolves.
+pub const OPEN_MAX: usize = 10_000;
+/// A firing alert is repeated after this much event time.
+pub const REPEAT_MS: i64 = 300_000;
+/// New alerts per host and window, below severity high.
+pub const BUDGET_PER_HOST: u32 = 20;
+/// The budget's window.
+pub const BUDGET_WINDOW_MS: i64 = 600_000;
+/// Hosts whose budget is remembered; beyond, the one whose window began first is forgotten.
+const BUDGET_HOSTS_MAX: usize = 10_000;
+/// Names kept in a folded alert.
+const FOLDED_NAMES_MAX: usize = 16;
+/// The name of the alert that stands for those which the budget held back.
+pub const BUDGET_EXCEEDED: &str = "AlertBudgetExceeded";
+
+/// A trouble as a processor sees it.
+#[derive(Debug, Clone, Default)]
+pub struct AlertDraft {
+    /// Kind of trouble, UpperCamelCase.
+    pub name: &'static str,
+    /// How bad.
+    pub severity: Severity,
+    /// Identity; label `host` is what the budget counts by.
+    pub labels: BTreeMap<String, String>,
+    /// One line: what and where.
+    pub message: String,
+    /// Why, what is normal, what to look at next.
+    pub description: String,
+    /// Everything else.
+    pub annotations: BTreeMap<String, String>,
+    /// The service that it concerns.
+    pub service: Option<String>,
+    /// The value that was compared.
+    pub score: f64,
+    /// What it was compared with.
+    pub threshold: f64,
+    /// The records that it rests on.
+    pub evidence: Vec<Evidence>,
+    /// Resolve by itself after this much event time without recurrence; none waits for [`AlertBook::resolve`].
+    pub resolve_after_ms: Option<i64>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Open {
+    alert: Alert,
+    emitted_at: EventTime,
+    resolve_after_ms: Option<i64>,
+    /// How often it was seen.
+    count: u64,
+    /// The budget held it back: nobody was told that it fires, so nobody is told that it ended.
+    held_back: bool,
+}
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+struct Budget {
+    since: EventTime,
+    spent: u32,
+    folded: BTreeMap<String, u64>,
+}
+
+/// The open alerts of one instance. Part of its state.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct AlertBook {
+    #[serde(skip)]
+    model: Model,
+    open: BTreeMap<String, Open>,
+    budgets: BTreeMap<String, Budget>,
+}
+
+impl AlertBook {
+    /// An empty book; `model` is what decides in this processor.
+    pub fn new(model: Model) -> Self {
+        Self { model, ..Self::default() }
+    }
+
+    /// Number of open alerts.
+    pub fn open_count(&self) -> usize {
+        self.open.len()
+    }
+
+    /// Whether the trouble with this fingerprint is open.
+    pub fn is_open(&self, fingerprint: &str) -> bool {
+        self.open.contains_key(fingerprint)
+    }
+
+    /// The trouble is there, or still there, at event time `now`.
+    ///
+    /// # Errors
+    /// If the alert breaks its contract or an output limit.
+    pub fn fire(&mut self, draft: AlertDraft, now: EventTime, out: &mut Outbox) -> Result<(), Reject> {
+        let fingerprint = alert::fingerprint(draft.name, &draft.labels);
+        if let Some(open) = self.open.get_mut(&fingerprint) {
+            return open.recur(draft, now, out);
+        }
+        if self.open.len() >= OPEN_MAX {
+            self.close_least(now, out)?;
+        }
+        let host = draft.labels.get("host").cloned().unwrap_or_default();
+        let held_back = draft.severity < Severity::High && !self.spend(&host, draft.name, now);
+        let folded = held_back.then(|| self.budget_exceeded(&host));
+        let resolve_after_ms = draft.resolve_after_ms;
+        let open = Open { alert: self.begin(draft, fingerprint.clone(), now), emitted_at: now, resolve_after_ms, count: 1, held_back };
+        if !held_back {
+            out.alert(open.alert.clone())?;
+        }
+        self.open.insert(fingerprint, open);
+        folded.map_or(Ok(()), |draft| self.fire(draft, now, out))
+    }
+
+    /// The trouble is over. Nothing happens if it was not open.
+    ///
+    /// # Errors
+    /// If an output limit is broken.
+    pub fn resolve(&mut self, fingerprint: &str, now: EventTime, out: &mut Outbox) -> Result<(), Reject> {
+        match self.open.remove(fingerprint) {
+            Some(open) if !open.held_back => out.alert(open.resolved(now)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Event time moved: alerts that have not recurred for long enough resolve.
+    ///
+    /// # Errors
+    /// If an output limit is broken.
+    pub fn on_watermark(&mut self, now: EventTime, out: &mut Outbox) -> Result<(), Reject> {
+        let quiet = |open: &Open| open.resolve_after_ms.is_some_and(|after| now.millis_since(open.alert.last_received) >= after);
+        let ended: Vec<String> = self.open.iter().filter(|(_, open)| quiet(open)).map(|(fingerprint, _)| fingerprint.clone()).collect();
+        for fingerprint in ended {
+            self.resolve(&fingerprint, now, out)?;
+        }
+        Ok(())
+    }
+
+    /// Writes the book as section `alerts`.
+    ///
+    /// # Errors
+    /// If it cannot be encoded.
+    pub fn snapshot(&self, w: &mut SnapshotWriter) -> Result<(), StateError> {
+        let bytes = serde_json::to_vec(self).map_err(|error| damaged(error.to_string()))?;
+        w.section(SECTION).extend(bytes);
+        Ok(())
+    }
+
+    /// Reads the section `alerts`.
+    ///
+    /// # Errors
+    /// If it is missing or damaged.
+    pub fn restore(r: &SnapshotReader<'_>, model: Model) -> Result<Self, StateError> {
+        let book: Self = serde_json::from_slice(r.require(SECTION)?).map_err(|error| damaged(error.to_string()))?;
+        if book.open.len() > OPEN_MAX + 1 || book.budgets.len() > BUDGET_HOSTS_MAX + 1 {
+            return Err(damaged(format!("{} open alerts, at most {OPEN_MAX} are possible", book.open.len())));
+        }
+        Ok(Self { model, ..book })
+    }
+
+    fn begin(&self, draft: AlertDraft, fingerprint: String, now: EventTime) -> Alert {
+        Alert {
+            fingerprint,
+            name: draft.name.into(),
+            status: AlertStatus::Firing,
+            severity: draft.severity,
+            started_at: now,
+            last_received: now,
+            environment: "default".into(),
+            service: draft.service.unwrap_or_else(|| "unknown".into()),
+            message: draft.message,
+            description: draft.description,
+            labels: draft.labels,
+            annotations: draft.annotations,
+            score: draft.score,
+            threshold: draft.threshold,
+            evidence: draft.evidence,
+            model: self.model.clone(),
+            ..Alert::default()
+        }
+    }
+
+    /// Takes one from the host's budget; false if there is none left.
+    fn spend(&mut self, host: &str, name: &str, now: EventTime) -> bool {
+        if !self.budgets.contains_key(host) && self.budgets.len() >= BUDGET_HOSTS_MAX {
+            let oldest = self.budgets.iter().min_by_key(|(_, budget)| budget.since).map(|(host, _)| host.clone());
+            oldest.and_then(|host| self.budgets.remove(&host));
+        }
+        let budget = self.budgets.entry(host.into()).or_insert_with(|| Budget { since: now, ..Budget::default() });
+        if now.millis_since(budget.since) >= BUDGET_WINDOW_MS {
+            *budget = Budget { since: now, ..Budget::default() };
+        }
+        if name == BUDGET_EXCEEDED || budget.spent < BUDGET_PER_HOST {
+            budget.spent += u32::from(name != BUDGET_EXCEEDED);
+            return true;
+        }
+        if budget.folded.len() < FOLDED_NAMES_MAX || budget.folded.contains_key(name) {
+            *budget.folded.entry(name.into()).or_default() += 1;
+        }
+        false
+    }
+
+    fn budget_exceeded(&self, host: &str) -> AlertDraft {
+        let folded = self.budgets.get(host).map(|budget| budget.folded.clone()).unwrap_or_default();
+        let total: u64 = folded.values().sum();
+        AlertDraft {
+            name: BUDGET_EXCEEDED,
+            severity: Severity::Warning,
+            labels: [("host".to_string(), host.to_string())].into(),
+            message: format!("{host}: more than {BUDGET_PER_HOST} new alerts in 10 minutes, {total} held back"),
+            description: "Alerts of severity high and critical are never held back. The annotations name what was, and how often.".into(),
+            annotations: folded.into_iter().map(|(name, count)| (name, count.to_string())).collect(),
+            score: f64::from(BUDGET_PER_HOST) + total as f64,
+            threshold: f64::from(BUDGET_PER_HOST),
+            resolve_after_ms: Some(BUDGET_WINDOW_MS),
+            ..AlertDraft::default()
+        }
+    }
+
+    /// Resolves the oldest alert of the lowest severity, to make room.
+    fn close_least(&mut self, now: EventTime, out: &mut Outbox) -> Result<(), Reject> {
+        let key = |open: &Open| (open.alert.severity, open.alert.started_at);
+        let Some(least) = self.open.iter().min_by_key(|(_, open)| key(open)).map(|(fingerprint, _)| fingerprint.clone()) else {
+            return Ok(());
+        };
+        if let Some(open) = self.open.get_mut(&least) {
+            open.alert.annotations.insert("closed".into(), format!("more than {OPEN_MAX} alerts are open"));
+        }
+        self.resolve(&least, now, out)
+    }
+}
+
+const SECTION: &str = "alerts";
+
+fn damaged(detail: String) -> StateError {
+    StateError::Damaged { section: SECTION.into(), detail }
+}
+
+impl Open {
+    /// Seen again: repeats the alert if its severity changed or enough time went by.
+    fn recur(&mut self, draft: AlertDraft, now: EventTime, out: &mut Outbox) -> Result<(), Reject> {
+        self.count += 1;
+        let worse_or_better = draft.severity != self.alert.severity;
+        let alert = &mut self.alert;
+        alert.severity = draft.severity;
+        alert.last_received = alert.last_received.max(now);
+        alert.message = draft.message;
+        alert.description = draft.description;
+        alert.annotations = draft.annotations;
+        alert.annotations.insert("count".into(), self.count.to_string());
+        alert.score = draft.score;
+        alert.threshold = draft.threshold;
+        if !draft.evidence.is_empty() {
+            alert.evidence = draft.evidence;
+        }
+        let due = now.millis_since(self.emitted_at) >= REPEAT_MS;
+        if self.held_back || !(worse_or_better || due) {
+            return Ok(());
+        }
+        self.emitted_at = now;
+        out.alert(self.alert.clone())
+    }
+
+    fn resolved(self, now: EventTime) -> Alert {
+        let ends_at = now.max(self.alert.started_at);
+        let mut alert = Alert { status: AlertStatus::Resolved, ends_at: Some(ends_at), ..self.alert };
+        alert.last_received = alert.last_received.max(alert.started_at);
+        alert.annotations.insert("count".into(), self.count.to_string());
+        alert
+    }
+}
