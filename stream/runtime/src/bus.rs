@@ -171,6 +171,13 @@ pub trait Session: Send {
     /// If the state log cannot be read.
     fn restore_step(&mut self, at: &TopicPartition) -> Result<Restoring, BusError>;
 
+    /// The consumer group's committed position of an owned input partition: where an instance without state begins.
+    /// None means the beginning.
+    ///
+    /// # Errors
+    /// If the bus is away.
+    fn committed(&mut self, at: &TopicPartition) -> Result<Option<NextOffset>, BusError>;
+
     /// Opens a transaction.
     ///
     /// # Errors
