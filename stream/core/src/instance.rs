@@ -59,7 +59,7 @@ impl<P: Processor> Instance<P> {
         }
     }
 
-    /// Passes over a record that is known to be poison: only the clock's append time moves.
+    /// Passes over a record that is known to be poison: only the clock's append time moves. `out` is left ready for its dead letter.
     pub fn skip(&mut self, record: Record<'_>, out: &mut Outbox) {
         out.begin(&self.at, OutputSource::Record(record.offset), record.appended_at, self.clock.delivered);
         self.clock.advance(None, record.appended_at, self.lateness);
@@ -75,8 +75,9 @@ impl<P: Processor> Instance<P> {
         self.watermark(to, out)
     }
 
-    /// Applies a record of a broadcast.
-    pub fn broadcast(&mut self, record: Record<'_>) -> Applied {
+    /// Applies a record of a broadcast. It has no outputs; `out` is left ready for its dead letter.
+    pub fn broadcast(&mut self, record: Record<'_>, out: &mut Outbox) -> Applied {
+        out.begin(&record.topic_partition(), OutputSource::Record(record.offset), record.appended_at, self.clock.delivered);
         match catch_unwind(AssertUnwindSafe(|| self.processor.on_broadcast(record))) {
             Ok(Ok(())) => Applied::Accepted,
             Ok(Err(reject)) => Applied::Rejected(reject),

@@ -6,8 +6,8 @@ use std::ops::Range;
 use schemas::{Alert, EventTime, Subject, cloudevents, topics};
 
 use crate::{
-    HeaderBuffer, Headers, NextOffset, Offset, OutputSource, RECORD_BYTES_MAX, Reject, RejectReason, Timing, TopicName, TopicPartition,
-    output_id,
+    HeaderBuffer, Headers, NextOffset, Offset, OutputSource, Partition, RECORD_BYTES_MAX, Reject, RejectReason, Timing, TopicName,
+    TopicPartition, output_id, partition_of_key,
 };
 
 /// Outputs that one input record may cause.
@@ -34,12 +34,15 @@ pub struct OutputView<'a> {
     pub source: OutputSource,
     /// Its number among the outputs of that source.
     pub ordinal: u32,
+    /// Where it must go, if its key does not decide: a dead letter keeps the partition of its record.
+    fixed_partition: Option<Partition>,
 }
 
 #[derive(Debug, Clone)]
 struct Output {
     topic: u32,
     input: u32,
+    fixed_partition: Option<Partition>,
     key: Option<Range<usize>>,
     value: Option<Range<usize>>,
     headers: Range<usize>,
@@ -203,6 +206,7 @@ impl Outbox {
                 input: &self.inputs[output.input as usize],
                 source: output.source,
                 ordinal: output.ordinal,
+                fixed_partition: output.fixed_partition,
             }
         })
     }
@@ -238,10 +242,15 @@ impl Outbox {
 
     /// Puts out a dead letter for the record in hand: the runtime's, not the processor's.
     pub fn dead_letter(&mut self, key: Option<&[u8]>, value: Option<&[u8]>, headers: Headers<'_>) -> Result<(), Reject> {
-        let Some(topic) = self.inputs.get(self.input as usize).map(|input| input.topic.dead_letters()) else {
+        let Some((topic, partition)) = self.inputs.get(self.input as usize).map(|input| (input.topic.dead_letters(), input.partition))
+        else {
             return Ok(());
         };
-        self.emit_with_headers(&topic, key, value, headers)
+        self.emit_with_headers(&topic, key, value, headers)?;
+        if let Some(output) = self.outputs.last_mut() {
+            output.fixed_partition = Some(partition);
+        }
+        Ok(())
     }
 
     pub(crate) fn begin(&mut self, input: &TopicPartition, source: OutputSource, appended_at: EventTime, delivered: EventTime) {
@@ -303,7 +312,8 @@ impl Outbox {
                 self.topics.len() as u32 - 1
             }
         };
-        self.outputs.push(Output { topic, input: self.input, key, value, headers, source: self.source, ordinal: self.ordinal });
+        let (input, source, ordinal) = (self.input, self.source, self.ordinal);
+        self.outputs.push(Output { topic, input, fixed_partition: None, key, value, headers, source, ordinal });
         self.ordinal += 1;
         Ok(())
     }
@@ -313,6 +323,11 @@ impl OutputView<'_> {
     /// The deterministic id.
     pub fn id(&self, processor: &str) -> String {
         output_id(processor, self.input, self.source, self.ordinal)
+    }
+
+    /// The partition that it goes to, among `partitions` of its topic.
+    pub fn partition_among(&self, partitions: u32) -> Partition {
+        self.fixed_partition.unwrap_or_else(|| partition_of_key(self.key, partitions))
     }
 
     /// The position of the instance when this was put out: used to compare runs.
