@@ -81,7 +81,7 @@ impl EventClock {
     pub fn idle_tick(&self, idle_ms: i64) -> Option<EventTime> {
         const SECOND_NANOS: i64 = 1_000_000_000;
         let to = self.at_last_record.plus_millis(idle_ms);
-        let to = EventTime(to.0.div_euclid(SECOND_NANOS) * SECOND_NANOS);
+        let to = EventTime(to.0.div_euclid(SECOND_NANOS).saturating_mul(SECOND_NANOS));
         (self.is_started() && to > self.watermark).then_some(to)
     }
 

@@ -117,7 +117,8 @@ fn guard(out: &mut Outbox, step: impl FnOnce(&mut Outbox) -> Result<(), Reject>)
     }
 }
 
-fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
+/// What a panic said.
+pub(crate) fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
     panic
         .downcast_ref::<&str>()
         .copied()

@@ -33,9 +33,11 @@
 //!         Ok(Self { seen: r.get("seen")? })
 //!     }
 //! }
+//! # #[cfg(feature = "kit")]
+//! laws::check::<EveryThird>(&Config::default(), proptest::collection::vec(0u8.., 0..20));
 //! ```
 //!
-//! With feature `kit`, [`laws::check`] holds a processor to the contract in one line.
+//! The last line, with feature `kit`, holds the processor to all [laws] that need no bus.
 
 pub mod alert_book;
 mod clock;
