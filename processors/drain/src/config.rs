@@ -1,0 +1,111 @@
+//! Configuration of the template tree and its errors.
+
+use serde::{Deserialize, Serialize};
+
+/// `[drain]`: how lines become templates. Every bound is on by default.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Most clusters kept; beyond it the least recently matched one leaves. 4,096 templates cover a fleet of mixed hosts
+    /// in a few MB.
+    pub clusters_max: usize,
+    /// Least share of equal content tokens for a line to join a cluster. One half: a line that shares less than that with
+    /// a template has more that is its own than is the template's.
+    pub sim_th: f64,
+    /// Distinct words at one position of otherwise equal templates that make it a parameter. Measured on eight systems,
+    /// 4, 5, 6 and "never" gave a grouping accuracy of .853, .900, .903 and .855: fewer merges verbs, more keeps names.
+    pub fanout: usize,
+    /// Entries of the memo from line shape to cluster. 65,536 shapes are the working set of a busy instance, about 4 MB.
+    pub signature_cache: usize,
+    /// Bytes of a line that are parsed; the rest becomes one parameter. Loki cuts at the same length.
+    pub line_bytes_max: usize,
+    /// Tokens of a line that are parsed; the rest becomes one parameter.
+    pub tokens_max: usize,
+    /// `false`: inference only. Lines that match no template get the unknown id and nothing changes.
+    pub learn: bool,
+    /// Masks of the user, tried before the built-in ones, in this order.
+    pub masks: Vec<MaskRule>,
+    /// Words, or whole template texts, that never turn into a parameter.
+    pub pin: Vec<String>,
+    /// Templates known from the start, with `<*>` for each parameter.
+    pub seed_templates: Vec<String>,
+    /// File of sample lines to learn from at the start; empty = none. Read by the program, not by the library.
+    pub seed_logs: String,
+}
+
+/// One mask of the user.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MaskRule {
+    /// Name published with each value that the rule finds.
+    pub name: String,
+    /// Pattern in the syntax of the `regex` crate: no look-around, no back-references, hence linear in the line.
+    pub pattern: String,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            clusters_max: 4096,
+            sim_th: 0.5,
+            fanout: 6,
+            signature_cache: 65_536,
+            line_bytes_max: 3000,
+            tokens_max: 256,
+            learn: true,
+            masks: Vec::new(),
+            pin: Vec::new(),
+            seed_templates: Vec::new(),
+            seed_logs: String::new(),
+        }
+    }
+}
+
+/// Hard ceilings: a snapshot or a configuration beyond them is refused before anything is allocated for it.
+pub(crate) const CLUSTERS_CEILING: usize = 65_536;
+const SIGNATURES_CEILING: usize = 1 << 22;
+/// With 256 tokens a template is at most 3,500 + 2 · 256 + 4 bytes, hence never cut at [`crate::template::TEXT_BYTES_MAX`],
+/// so equal texts and equal token sequences are the same thing.
+const LINE_BYTES_CEILING: usize = 3500;
+const TOKENS_CEILING: usize = 256;
+
+impl Config {
+    /// Checks every bound; the error names key, expectation and value.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let within = |key, found: usize, low: usize, high: usize, expected| {
+            if (low..=high).contains(&found) { Ok(()) } else { Err(ConfigError::OutOfRange { key, expected, found: found.to_string() }) }
+        };
+        within("clusters_max", self.clusters_max, 1, CLUSTERS_CEILING, "1 to 65536")?;
+        within("fanout", self.fanout, 2, usize::MAX, "2 or more")?;
+        within("signature_cache", self.signature_cache, 0, SIGNATURES_CEILING, "0 to 4194304")?;
+        within("line_bytes_max", self.line_bytes_max, 64, LINE_BYTES_CEILING, "64 to 3500")?;
+        within("tokens_max", self.tokens_max, 8, TOKENS_CEILING, "8 to 256")?;
+        if !(self.sim_th > 0.0 && self.sim_th <= 1.0) {
+            return Err(ConfigError::OutOfRange { key: "sim_th", expected: "above 0, at most 1", found: self.sim_th.to_string() });
+        }
+        Ok(())
+    }
+}
+
+/// Why a configuration was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A number outside its bounds.
+    #[error("drain.{key}: expected {expected}, found {found}")]
+    OutOfRange {
+        /// Key in `[drain]`.
+        key: &'static str,
+        /// The accepted range.
+        expected: &'static str,
+        /// The value that came.
+        found: String,
+    },
+    /// A user mask that does not compile.
+    #[error("drain.masks: rule \"{name}\" is not a pattern the regex crate accepts")]
+    Mask {
+        /// Name of the rule.
+        name: String,
+        /// What the regex compiler says.
+        source: Box<regex::Error>,
+    },
+}

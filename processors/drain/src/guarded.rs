@@ -1,0 +1,319 @@
+//! Drain with guards: how a line finds, makes and changes templates.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use xxhash_rust::xxh3::xxh3_128;
+
+use crate::change::{Change, ChangeKind, FROM_MAX, Match, TemplateEvent, TemplateInfo};
+use crate::config::{Config, ConfigError};
+use crate::explosion::ExplosionGuard;
+use crate::fanout::{Alternatives, Fanout};
+use crate::mask::{Masker, ParamType};
+use crate::param::{Param, Params};
+use crate::signature::{Entry, Signatures};
+use crate::template::{Template, TemplateId, canonical};
+use crate::token::{TokenKind, Tokens};
+use crate::tree::{Cluster, Hasher, Serial, Tree, skeleton};
+
+/// The template tree of one instance.
+///
+/// ```
+/// use drain::{Config, Drain, Match};
+/// let mut drain = Drain::new(&Config::default())?;
+/// let line = "Accepted password for ada from 10.0.0.7 port 51234";
+/// drain.parse(line, 0);
+/// let parsed = drain.parse("Accepted password for ada from 10.0.0.9 port 40022", 1);
+/// assert_eq!(&**parsed.template, "Accepted password for ada from <*> port <*>");
+/// assert_eq!(parsed.matched, Match::Exact);
+/// # Ok::<(), drain::ConfigError>(())
+/// ```
+#[derive(Debug)]
+pub struct Drain {
+    pub(crate) config: Config,
+    masker: Masker,
+    pub(crate) tree: Tree,
+    pub(crate) fanout: Fanout,
+    signatures: Signatures,
+    pub(crate) explosion: ExplosionGuard,
+    pinned: HashSet<TemplateId, Hasher>,
+    /// Lines parsed so far.
+    pub(crate) lines: u64,
+    /// Seeds that have been planted, so that a restored state does not plant them again.
+    pub(crate) seeds: Vec<TemplateId>,
+    unknown: Arc<str>,
+    scratch: Scratch,
+}
+
+/// What is reused from line to line.
+#[derive(Debug, Default)]
+struct Scratch {
+    tokens: Tokens,
+    bones: Vec<u8>,
+    params: Params,
+    events: Vec<TemplateEvent>,
+    change: Option<Change>,
+}
+
+/// What became of a line.
+#[derive(Clone, Copy, Debug)]
+pub struct Parsed<'a> {
+    /// Id of the template, [`TemplateId::UNKNOWN`] if there is none.
+    pub template_id: TemplateId,
+    /// Id of the first template of the cluster.
+    pub cluster_id: TemplateId,
+    /// Counts the templates of the cluster, from 1; 0 for the unknown template.
+    pub version: u32,
+    /// Canonical text; empty for the unknown template.
+    pub template: &'a Arc<str>,
+    /// How the line was matched.
+    pub matched: Match,
+    /// What this line changed about its own template.
+    pub change: Option<&'a Change>,
+    /// The values at the placeholders, in order.
+    pub params: &'a [Param],
+    /// Whether values were left out or cut.
+    pub params_truncated: bool,
+    /// Every template that came or went with this line.
+    pub events: &'a [TemplateEvent],
+}
+
+impl Drain {
+    /// An empty tree with the seed templates of the configuration. Their events are in [`Drain::events`].
+    pub fn new(config: &Config) -> Result<Self, ConfigError> {
+        let mut drain = Self::unseeded(config)?;
+        drain.plant();
+        Ok(drain)
+    }
+
+    pub(crate) fn unseeded(config: &Config) -> Result<Self, ConfigError> {
+        config.validate()?;
+        Ok(Self {
+            masker: Masker::new(&config.masks)?,
+            tree: Tree::new(),
+            fanout: Fanout::new(config.pin.iter().cloned()),
+            signatures: Signatures::new(config.signature_cache),
+            explosion: ExplosionGuard::new(config.clusters_max),
+            pinned: config.pin.iter().map(|text| TemplateId::of(&canonical(text))).collect(),
+            lines: 0,
+            seeds: Vec::new(),
+            unknown: "".into(),
+            scratch: Scratch::default(),
+            config: config.clone(),
+        })
+    }
+
+    /// Plants the seeds of the configuration that this state has not seen.
+    pub(crate) fn plant(&mut self) {
+        self.scratch.events.clear();
+        for text in self.config.seed_templates.clone() {
+            let text = canonical(&text);
+            let id = TemplateId::of(&text);
+            if !self.seeds.contains(&id) {
+                self.seeds.push(id);
+                self.seed(&text);
+            }
+        }
+    }
+
+    /// Adds a template before its first line; text that some template already covers changes nothing.
+    fn seed(&mut self, text: &str) {
+        let mut tokens = std::mem::take(&mut self.scratch.tokens);
+        tokens.read(text, &self.masker, self.config.line_bytes_max, self.config.tokens_max);
+        let template = Template::of_line(&tokens);
+        if self.tree.serial_of(template.id).is_none() && self.tree.len() < self.config.clusters_max {
+            let seeded = Cluster { cluster_id: template.id, version: 1, count: 0, first_seen: 0, last_seen: 0, touched: 0, template };
+            self.add(seeded, Change { kind: ChangeKind::Seeded, from: Vec::new() });
+        }
+        self.scratch.tokens = tokens;
+    }
+
+    /// Finds or makes the template of a line. `now` is the event time of the line in nanoseconds; it drives the explosion guard.
+    pub fn parse(&mut self, line: &str, now: i64) -> Parsed<'_> {
+        self.lines += 1;
+        self.scratch.events.clear();
+        self.scratch.change = None;
+        let mut tokens = std::mem::take(&mut self.scratch.tokens);
+        tokens.read(line, &self.masker, self.config.line_bytes_max, self.config.tokens_max);
+        let outcome = self.assign(&tokens, now);
+        self.scratch.tokens = tokens;
+        self.report(line, outcome, now)
+    }
+
+    /// The events of the last call of [`Drain::new`] or [`Drain::parse`].
+    pub fn events(&self) -> &[TemplateEvent] {
+        &self.scratch.events
+    }
+
+    /// All live templates, by id.
+    pub fn templates(&self) -> impl Iterator<Item = TemplateInfo> {
+        self.tree.sorted().map(TemplateInfo::from)
+    }
+
+    /// A live template.
+    pub fn template(&self, id: TemplateId) -> Option<TemplateInfo> {
+        self.tree.serial_of(id).and_then(|serial| self.tree.peek(serial)).map(TemplateInfo::from)
+    }
+
+    /// Whether the explosion guard holds back new templates at `now`.
+    pub fn is_paused(&self, now: i64) -> bool {
+        self.explosion.is_paused(now)
+    }
+
+    /// Name under which a value is published: the user's for a rule of theirs, else that of its type.
+    pub fn param_name(&self, kind: ParamType) -> &str {
+        self.masker.rule_name(kind).unwrap_or_else(|| kind.name())
+    }
+
+    fn assign(&mut self, tokens: &Tokens, now: i64) -> Option<(Serial, Match)> {
+        let signature = xxh3_128(tokens.shape());
+        if let Some(entry) = self.signatures.get(signature)
+            && self.tree.bucket_version(entry.skeleton) == entry.version
+            && let Some(matched) = self.tree.peek(entry.serial).and_then(|cluster| fits(&cluster.template, tokens))
+        {
+            return Some((entry.serial, matched));
+        }
+        let skeleton = skeleton(tokens, &mut self.scratch.bones);
+        let (learn, sim_th) = (self.config.learn, self.config.sim_th);
+        let pinned = &self.pinned;
+        let found = self.tree.search(tokens, skeleton, |cluster, likeness| {
+            likeness.widened == 0 || (learn && likeness.similarity() >= sim_th && !pinned.contains(&cluster.template.id))
+        });
+        match found {
+            Some(found) if found.likeness.widened == 0 => {
+                let version = self.tree.bucket_version(skeleton);
+                self.signatures.insert(signature, Entry { serial: found.serial, skeleton, version });
+                let matched = self.tree.peek(found.serial).and_then(|cluster| fits(&cluster.template, tokens))?;
+                Some((found.serial, matched))
+            }
+            Some(found) => {
+                let template = self.tree.peek(found.serial)?.template.generalise(tokens);
+                Some((self.replace(vec![found.serial], template), Match::Tree))
+            }
+            None if !learn || self.explosion.is_paused(now) => None,
+            None => Some(self.create(tokens, now)),
+        }
+    }
+
+    fn create(&mut self, tokens: &Tokens, now: i64) -> (Serial, Match) {
+        if self.tree.len() >= self.config.clusters_max
+            && let Some(cluster) = self.tree.least_recent().and_then(|serial| self.remove(serial))
+        {
+            self.explosion.evicted(now);
+            let change = Change { kind: ChangeKind::Evicted, from: Vec::new() };
+            self.scratch.events.push(TemplateEvent { template: (&cluster).into(), change, superseded_by: None });
+        }
+        let template = Template::of_line(tokens);
+        let cluster =
+            Cluster { cluster_id: template.id, version: 1, count: 0, first_seen: now, last_seen: now, touched: self.lines, template };
+        let created = self.add(cluster, Change { kind: ChangeKind::Created, from: Vec::new() });
+        let serial = self.merge_alternatives(created);
+        (serial, if serial == created { Match::New } else { Match::Tree })
+    }
+
+    /// Puts `template` in the place of `members` and of the cluster that has this text already, if there is one. What comes out is
+    /// the same for every order of the members.
+    fn replace(&mut self, mut members: Vec<Serial>, template: Template) -> Serial {
+        members.extend(self.tree.serial_of(template.id));
+        members.sort_unstable();
+        members.dedup();
+        let kind = if members.len() > 1 { ChangeKind::Merged } else { ChangeKind::Generalised };
+        let old: Vec<Cluster> = members.into_iter().filter_map(|serial| self.remove(serial)).collect();
+        let mut from: Vec<TemplateId> = old.iter().map(|cluster| cluster.template.id).filter(|id| *id != template.id).collect();
+        from.sort_unstable();
+        from.truncate(FROM_MAX);
+        let change = Change { kind, from };
+        for cluster in old.iter().filter(|cluster| cluster.template.id != template.id) {
+            let superseded = TemplateEvent { template: cluster.into(), change: change.clone(), superseded_by: Some(template.id) };
+            self.scratch.events.push(superseded);
+        }
+        let cluster = Cluster {
+            cluster_id: old.iter().map(|cluster| cluster.cluster_id).min().unwrap_or(template.id),
+            version: old.iter().map(|cluster| cluster.version).max().unwrap_or(0).saturating_add(1),
+            count: old.iter().map(|cluster| cluster.count).sum(),
+            first_seen: old.iter().map(|cluster| cluster.first_seen).min().unwrap_or_default(),
+            last_seen: old.iter().map(|cluster| cluster.last_seen).max().unwrap_or_default(),
+            touched: self.lines,
+            template,
+        };
+        let serial = self.add(cluster, change);
+        self.merge_alternatives(serial)
+    }
+
+    /// Merges until no place of the resulting template has [`Config::fanout`] alternatives. Each round leaves fewer clusters.
+    fn merge_alternatives(&mut self, serial: Serial) -> Serial {
+        let Some(template) = self.tree.peek(serial).map(|cluster| cluster.template.clone()) else { return serial };
+        let Some(Alternatives { place, serials }) = self.fanout.widest(&template, self.config.fanout) else { return serial };
+        let merged = template.widen(|index, part| index == place || part.kind == TokenKind::Wild);
+        let alternative = |other: &Cluster| {
+            !self.pinned.contains(&other.template.id)
+                && other.template.parts.len() == template.parts.len()
+                && other.template.widen(|index, part| index == place || part.kind == TokenKind::Wild).id == merged.id
+        };
+        let members: Vec<Serial> = serials.into_iter().filter(|s| self.tree.peek(*s).is_some_and(alternative)).collect();
+        if members.len() < self.config.fanout || !members.contains(&serial) {
+            return serial;
+        }
+        self.replace(members, merged)
+    }
+
+    /// Adds a cluster to every index and tells of it.
+    fn add(&mut self, cluster: Cluster, change: Change) -> Serial {
+        let (template, info) = (cluster.template.clone(), TemplateInfo::from(&cluster));
+        let serial = self.tree.insert(cluster);
+        self.fanout.insert(serial, &template);
+        self.scratch.events.push(TemplateEvent { template: info, change: change.clone(), superseded_by: None });
+        self.scratch.change = Some(change);
+        serial
+    }
+
+    /// Removes a cluster from every index.
+    fn remove(&mut self, serial: Serial) -> Option<Cluster> {
+        let cluster = self.tree.remove(serial)?;
+        self.fanout.remove(serial, &cluster.template);
+        Some(cluster)
+    }
+
+    /// Counts the line and describes its cluster.
+    fn report(&mut self, line: &str, outcome: Option<(Serial, Match)>, now: i64) -> Parsed<'_> {
+        let cluster = outcome.and_then(|(serial, matched)| self.tree.touch(serial).map(|cluster| (cluster, matched)));
+        let Some((cluster, matched)) = cluster else {
+            self.scratch.params.clear();
+            return Parsed {
+                template_id: TemplateId::UNKNOWN,
+                cluster_id: TemplateId::UNKNOWN,
+                version: 0,
+                template: &self.unknown,
+                matched: Match::Unknown,
+                change: None,
+                params: &[],
+                params_truncated: false,
+                events: &self.scratch.events,
+            };
+        };
+        cluster.count += 1;
+        cluster.first_seen = if cluster.count == 1 { now } else { cluster.first_seen.min(now) };
+        cluster.last_seen = if cluster.count == 1 { now } else { cluster.last_seen.max(now) };
+        cluster.touched = self.lines;
+        self.scratch.params.read(line, &cluster.template, &self.scratch.tokens);
+        Parsed {
+            template_id: cluster.template.id,
+            cluster_id: cluster.cluster_id,
+            version: cluster.version,
+            template: &cluster.template.text,
+            matched,
+            change: self.scratch.change.as_ref(),
+            params: self.scratch.params.list(),
+            params_truncated: self.scratch.params.truncated(),
+            events: &self.scratch.events,
+        }
+    }
+}
+
+/// How `tokens` match a template as it is, if they do.
+fn fits(template: &Template, tokens: &Tokens) -> Option<Match> {
+    if template.text.as_bytes() == tokens.shape() {
+        return Some(Match::Exact);
+    }
+    template.compare(tokens).filter(|likeness| likeness.widened == 0).map(|_| Match::Tree)
+}

@@ -1,0 +1,45 @@
+//! Log lines in, templates and parameters out.
+//!
+//! Drain (He et al., ICWS 2017) groups lines by token count and leading tokens and takes what differs within a group as a
+//! parameter. This is Drain with guards: values are masked in one linear pass ([`mask`](Masker)), lines are compared only where their
+//! delimiters agree, a different plain word means a different event until many words meet at one place, and everything is
+//! bounded. One configuration serves every system; template ids are hashes of the template's text.
+//!
+//! The library is deterministic and pure: no clock, no randomness, no I/O. [`Drain`] is the whole of it.
+//!
+//! ```
+//! use drain::{Config, Drain};
+//! let mut drain = Drain::new(&Config::default())?;
+//! for user in ["ada", "bob", "eve", "joe", "lia", "max"] {
+//!     drain.parse(&format!("job of {user} started"), 0);
+//! }
+//! drain.parse("disk cache started", 1);
+//! let line = "job of zoe started";
+//! let parsed = drain.parse(line, 2);
+//! assert_eq!(&**parsed.template, "job of <*> started");
+//! assert_eq!(parsed.params[0].value(line), "zoe");
+//! # Ok::<(), drain::ConfigError>(())
+//! ```
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
+
+mod change;
+mod config;
+mod explosion;
+mod fanout;
+mod guarded;
+mod mask;
+mod param;
+mod signature;
+mod snapshot;
+mod template;
+mod token;
+mod tree;
+
+pub use change::{Change, ChangeKind, FROM_MAX, Match, TemplateEvent, TemplateInfo};
+pub use config::{Config, ConfigError, MaskRule};
+pub use guarded::{Drain, Parsed};
+pub use mask::{Masker, ParamType, Span};
+pub use param::{PARAMS_MAX, Param, VALUE_BYTES_MAX};
+pub use snapshot::{STATE_VERSION, Snapshot, SnapshotError};
+pub use template::{TEXT_BYTES_MAX, TemplateId, canonical};
+pub use token::PLACEHOLDER;

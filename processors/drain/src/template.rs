@@ -1,0 +1,239 @@
+//! Templates and their ids.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::token::{PLACEHOLDER, Token, TokenKind, Tokens, template_kind};
+
+/// Longest canonical text.
+pub const TEXT_BYTES_MAX: usize = 4096;
+const CUT: &str = " <...>";
+
+/// Id of a template: a hash of its canonical text, so that equal templates have equal ids on every instance and restart.
+///
+/// ```
+/// use drain::TemplateId;
+/// let id = TemplateId::of("session opened for user <*>");
+/// assert_eq!(id.to_string(), "0c042ead4b207399");
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct TemplateId([u8; 8]);
+
+impl TemplateId {
+    /// The id of lines that match no template (inference mode, explosion guard).
+    pub const UNKNOWN: Self = Self([0; 8]);
+
+    /// First half of the SHA-256 of the canonical text behind a domain separator.
+    pub fn of(canonical: &str) -> Self {
+        let hash = Sha256::new().chain_update(b"nephoscope-template-1\0").chain_update(canonical).finalize();
+        let mut id = [0; 8];
+        id.iter_mut().zip(hash.iter()).for_each(|(to, from)| *to = *from);
+        Self(id)
+    }
+
+    /// The eight bytes behind the sixteen hex digits.
+    pub fn bytes(self) -> [u8; 8] {
+        self.0
+    }
+}
+
+impl fmt::Display for TemplateId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", u64::from_be_bytes(self.0))
+    }
+}
+
+impl fmt::Debug for TemplateId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// The canonical form of a template text from elsewhere (an operator, a table): each placeholder (`<*>`, `<:NUM:>`) written `<*>`,
+/// runs of white space as one blank, trimmed, at most [`TEXT_BYTES_MAX`] bytes.
+///
+/// ```
+/// assert_eq!(drain::canonical(" took  <:NUM:> ms "), "took <*> ms");
+/// ```
+pub fn canonical(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for word in text.split_ascii_whitespace() {
+        if !out.is_empty() {
+            out.push(' ');
+        }
+        let mut rest = word;
+        while let Some(open) = rest.find("<:") {
+            let (before, tail) = rest.split_at(open);
+            let name = tail
+                .get(2..)
+                .and_then(|tail| tail.split_once(":>"))
+                .filter(|(name, _)| !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_'));
+            out.push_str(before);
+            match name {
+                Some((_, after)) => {
+                    out.push_str(PLACEHOLDER);
+                    rest = after;
+                }
+                None => {
+                    out.push_str("<:");
+                    rest = tail.get(2..).unwrap_or_default();
+                }
+            }
+        }
+        out.push_str(rest);
+    }
+    if out.len() > TEXT_BYTES_MAX {
+        let room = out.floor_char_boundary(TEXT_BYTES_MAX - CUT.len());
+        let end = out.get(..room).and_then(|head| head.rfind(' ')).unwrap_or(room);
+        out.truncate(end);
+        out.push_str(CUT);
+    }
+    out
+}
+
+/// A token of a template.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Part {
+    pub kind: TokenKind,
+    /// Range in the text.
+    pub text: (u32, u32),
+}
+
+/// A template: its canonical text, its tokens, its id.
+#[derive(Clone, Debug)]
+pub(crate) struct Template {
+    pub id: TemplateId,
+    pub text: Arc<str>,
+    pub parts: Box<[Part]>,
+}
+
+/// How a line compares with a template of its skeleton.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Likeness {
+    /// Content tokens that are equal.
+    pub equal: u32,
+    /// Placeholders of the template: they take anything and count neither way.
+    pub wild: u32,
+    /// Positions that would have to become placeholders.
+    pub widened: u32,
+}
+
+impl Likeness {
+    /// Equal content tokens over content tokens.
+    pub(crate) fn similarity(&self) -> f64 {
+        match self.equal + self.widened {
+            0 => 1.0,
+            compared => f64::from(self.equal) / f64::from(compared),
+        }
+    }
+}
+
+impl Template {
+    /// The template that says of a line what its masks left.
+    pub(crate) fn of_line(line: &Tokens) -> Self {
+        let parts = line.list().iter().map(|token| Part { kind: token.kind, text: token.text }).collect();
+        Self::new(&String::from_utf8_lossy(line.shape()), parts)
+    }
+
+    /// Reads back a text that [`Template::text`] gave; `None` if no template writes itself like that.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let mut parts: Vec<Part> = Vec::new();
+        let mut at = 0;
+        while at < text.len() {
+            let (kind, length) = template_kind(text.get(at..)?)?;
+            let blank_twice = kind == TokenKind::Blank && parts.last().is_none_or(|part| part.kind == TokenKind::Blank);
+            if blank_twice {
+                return None;
+            }
+            parts.push(Part { kind, text: (u32::try_from(at).ok()?, u32::try_from(at + length).ok()?) });
+            at += length;
+        }
+        let trailing_blank = parts.last().is_some_and(|part| part.kind == TokenKind::Blank);
+        (!trailing_blank && text.len() <= TEXT_BYTES_MAX).then(|| Self::new(text, parts.into()))
+    }
+
+    fn new(text: &str, parts: Box<[Part]>) -> Self {
+        Self { id: TemplateId::of(text), text: text.into(), parts }
+    }
+
+    /// The same template with placeholders where `wild` says so.
+    pub(crate) fn widen(&self, wild: impl Fn(usize, &Part) -> bool) -> Self {
+        let mut text = String::with_capacity(self.text.len());
+        let mut parts = Vec::with_capacity(self.parts.len());
+        for (index, part) in self.parts.iter().enumerate() {
+            let from = text.len() as u32;
+            let kind = if wild(index, part) { TokenKind::Wild } else { part.kind };
+            text.push_str(if kind == TokenKind::Wild { PLACEHOLDER } else { self.part(part) });
+            parts.push(Part { kind, text: (from, text.len() as u32) });
+        }
+        Self::new(&text, parts.into())
+    }
+
+    pub(crate) fn part(&self, part: &Part) -> &str {
+        self.text.get(part.text.0 as usize..part.text.1 as usize).unwrap_or_default()
+    }
+
+    /// Compares part by part; `None` if the skeletons differ or two different plain words meet: the same sentence about
+    /// other things is one event, another sentence is another ("VM started", "VM paused": Drain3 #109).
+    pub(crate) fn compare(&self, line: &Tokens) -> Option<Likeness> {
+        if self.parts.len() != line.list().len() {
+            return None;
+        }
+        let mut likeness = Likeness::default();
+        for (part, token) in self.parts.iter().zip(line.list()) {
+            match (part.kind, token.kind) {
+                (TokenKind::Blank, TokenKind::Blank) => {}
+                (TokenKind::Wild, kind) if kind.is_content() => likeness.wild += 1,
+                (ours, theirs) if ours == theirs && self.part(part).as_bytes() == line.text(token) => {
+                    likeness.equal += u32::from(ours.is_content())
+                }
+                (TokenKind::Plain, TokenKind::Plain) => return None,
+                (ours, theirs) if ours.is_content() && theirs.is_content() => likeness.widened += 1,
+                _ => return None,
+            }
+        }
+        Some(likeness)
+    }
+
+    /// The template that also takes `line`.
+    pub(crate) fn generalise(&self, line: &Tokens) -> Self {
+        let differs = |part: &Part, token: &Token| part.kind.is_content() && self.part(part).as_bytes() != line.text(token);
+        self.widen(|index, part| part.kind == TokenKind::Wild || line.list().get(index).is_some_and(|token| differs(part, token)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_those_of_the_specification() {
+        let id = |text: &str| TemplateId::of(text).to_string();
+        assert_eq!(id("session opened for user <*>"), "0c042ead4b207399");
+        assert_eq!(id("Accepted password for <*> from <*> port <*> ssh2"), "9a4c1044015b1b1b");
+        assert_eq!(id(""), "d2afd641273ec5a3");
+        assert_eq!(TemplateId::UNKNOWN.to_string(), "0000000000000000");
+    }
+
+    #[test]
+    fn canonical_text_is_trimmed_and_cut_at_a_token() {
+        assert_eq!(canonical("\t a  <:IP:>:<:NUM:>\u{a0}b "), "a <*>:<*>\u{a0}b");
+        assert_eq!(canonical("<: not one :> <:>"), "<: not one :> <:>");
+        let long = "word ".repeat(2000);
+        let cut = canonical(&long);
+        assert!(cut.len() <= TEXT_BYTES_MAX && cut.ends_with("word <...>"), "{}", cut.len());
+        assert_eq!(canonical(&cut), cut);
+        assert!(canonical(&"ü".repeat(5000)).len() <= TEXT_BYTES_MAX);
+    }
+
+    #[test]
+    fn a_text_no_template_writes_is_refused() {
+        for text in [" a", "a ", "a  b", "a\tb", "vcs2"] {
+            assert!(Template::parse(text).is_none(), "{text:?}");
+        }
+        assert_eq!(Template::parse("").map(|t| t.parts.len()), Some(0));
+    }
+}

@@ -1,0 +1,52 @@
+//! `nephoscope-eval <suite> --data DIR [--json FILE] [--gate]`
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Args, Parser, Subcommand};
+use eval::{Gates, loghub};
+
+/// Prints every accuracy the documentation claims, from public data.
+#[derive(Parser)]
+#[command(name = "nephoscope-eval", version)]
+struct Cli {
+    #[command(subcommand)]
+    suite: Suite,
+}
+
+#[derive(Subcommand)]
+enum Suite {
+    /// Log parsing: grouping and template accuracy on folders `<System>/<System>_2k.log_structured.csv`.
+    Loghub {
+        #[command(flatten)]
+        common: Common,
+        #[command(flatten)]
+        options: loghub::Options,
+    },
+}
+
+#[derive(Args)]
+struct Common {
+    /// Folder of the suite's data, or its parent.
+    #[arg(long)]
+    data: PathBuf,
+    /// Write the numbers here as JSON as well.
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// Exit with 1 when a gate is missed.
+    #[arg(long)]
+    gate: bool,
+}
+
+fn main() -> anyhow::Result<ExitCode> {
+    let Suite::Loghub { common, options } = Cli::parse().suite;
+    let outcome = loghub::run(&common.data, &options, &Gates::shipped()?)?;
+    print!("{}", outcome.text);
+    if let Some(path) = &common.json {
+        let json = serde_json::to_string_pretty(&outcome.report).context("encoding the report")?;
+        std::fs::write(path, json + "\n").with_context(|| format!("writing {}", path.display()))?;
+    }
+    let missed = common.gate && outcome.report.gates.iter().any(|gate| !gate.pass);
+    Ok(if missed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
