@@ -9,10 +9,12 @@ use std::collections::BTreeMap;
 use schemas::{Alert, AlertStatus, EventTime, Evidence, Model, Severity, alert};
 use serde::{Deserialize, Serialize};
 
-use crate::{Outbox, Reject, SnapshotReader, SnapshotWriter, StateError};
+use crate::{Outbox, Reject, RejectReason, SnapshotReader, SnapshotWriter, StateError};
 
-/// Open alerts at most; beyond, the oldest of the lowest severity resolves.
+/// Open alerts at most; beyond, the oldest of the lowest severity resolves (before all others those that nobody saw).
 pub const OPEN_MAX: usize = 10_000;
+/// Bytes of text in open alerts at most, with the same consequence: 1.6 KiB each when all [`OPEN_MAX`] are open.
+pub const OPEN_BYTES_MAX: usize = 16 << 20;
 /// A firing alert is repeated after this much event time.
 pub const REPEAT_MS: i64 = 300_000;
 /// New alerts per host and window, below severity high.
@@ -20,7 +22,11 @@ pub const BUDGET_PER_HOST: u32 = 20;
 /// The budget's window.
 pub const BUDGET_WINDOW_MS: i64 = 600_000;
 /// Hosts whose budget is remembered; beyond, the one whose window began first is forgotten.
-const BUDGET_HOSTS_MAX: usize = 10_000;
+const BUDGET_HOSTS_MAX: usize = 4_096;
+/// Bytes of one host's budget in a snapshot: its name, escaped, and [`FOLDED_NAMES_MAX`] names of at most 128 bytes.
+const BUDGET_BYTES_MAX: usize = 600 + FOLDED_NAMES_MAX * 160;
+/// Annotations of a draft: the book adds `count` and `closed`.
+const DRAFT_ANNOTATIONS_MAX: usize = alert::ANNOTATIONS_MAX - 2;
 /// Names kept in a folded alert.
 const FOLDED_NAMES_MAX: usize = 16;
 /// The name of the alert that stands for those which the budget held back.
@@ -39,7 +45,7 @@ pub struct AlertDraft {
     pub message: String,
     /// Why, what is normal, what to look at next.
     pub description: String,
-    /// Everything else.
+    /// Everything else; at most 30 entries.
     pub annotations: BTreeMap<String, String>,
     /// The service that it concerns.
     pub service: Option<String>,
@@ -78,9 +84,16 @@ pub struct AlertBook {
     model: Model,
     open: BTreeMap<String, Open>,
     budgets: BTreeMap<String, Budget>,
+    /// Sum of [`Open::bytes`].
+    #[serde(skip)]
+    open_bytes: usize,
 }
 
 impl AlertBook {
+    /// The largest section that [`AlertBook::snapshot`] writes. JSON doubles the bytes of a text at most: control
+    /// characters are escaped before they get here.
+    pub const STATE_BYTES_BOUND: u64 = (2 * OPEN_BYTES_MAX + BUDGET_HOSTS_MAX * BUDGET_BYTES_MAX) as u64;
+
     /// An empty book; `model` is what decides in this processor.
     pub fn new(model: Model) -> Self {
         Self { model, ..Self::default() }
@@ -99,24 +112,29 @@ impl AlertBook {
     /// The trouble is there, or still there, at event time `now`.
     ///
     /// # Errors
-    /// If the alert breaks its contract or an output limit.
+    /// If the alert breaks its contract (the book is then as it was) or an output limit.
     pub fn fire(&mut self, draft: AlertDraft, now: EventTime, out: &mut Outbox) -> Result<(), Reject> {
-        let fingerprint = alert::fingerprint(draft.name, &draft.labels);
-        if let Some(open) = self.open.get_mut(&fingerprint) {
-            return open.recur(draft, now, out);
+        let now = whole_millis(now);
+        let resolve_after_ms = draft.resolve_after_ms;
+        let alert = self.alert(draft, now)?;
+        if let Some(open) = self.open.get_mut(&alert.fingerprint) {
+            let before = open.bytes();
+            let outcome = open.recur(alert, out);
+            self.open_bytes = self.open_bytes - before + open.bytes();
+            return outcome;
         }
-        if self.open.len() >= OPEN_MAX {
+        let host = alert.labels.get("host").cloned().unwrap_or_default();
+        let held_back = alert.severity < Severity::High && !self.spend(&host, &alert.name, now);
+        let folded = held_back.then(|| self.budget_exceeded(&host));
+        let open = Open { alert, emitted_at: now, resolve_after_ms, count: 1, held_back };
+        while self.open.len() >= OPEN_MAX || (!self.open.is_empty() && self.open_bytes + open.bytes() > OPEN_BYTES_MAX) {
             self.close_least(now, out)?;
         }
-        let host = draft.labels.get("host").cloned().unwrap_or_default();
-        let held_back = draft.severity < Severity::High && !self.spend(&host, draft.name, now);
-        let folded = held_back.then(|| self.budget_exceeded(&host));
-        let resolve_after_ms = draft.resolve_after_ms;
-        let open = Open { alert: self.begin(draft, fingerprint.clone(), now), emitted_at: now, resolve_after_ms, count: 1, held_back };
         if !held_back {
             out.alert(open.alert.clone())?;
         }
-        self.open.insert(fingerprint, open);
+        self.open_bytes += open.bytes();
+        self.open.insert(open.alert.fingerprint.clone(), open);
         folded.map_or(Ok(()), |draft| self.fire(draft, now, out))
     }
 
@@ -125,10 +143,11 @@ impl AlertBook {
     /// # Errors
     /// If an output limit is broken.
     pub fn resolve(&mut self, fingerprint: &str, now: EventTime, out: &mut Outbox) -> Result<(), Reject> {
-        match self.open.remove(fingerprint) {
-            Some(open) if !open.held_back => out.alert(open.resolved(now)),
-            _ => Ok(()),
-        }
+        let Some(open) = self.open.remove(fingerprint) else {
+            return Ok(());
+        };
+        self.open_bytes -= open.bytes();
+        if open.held_back { Ok(()) } else { out.alert(open.resolved(whole_millis(now))) }
     }
 
     /// Event time moved: alerts that have not recurred for long enough resolve.
@@ -160,15 +179,24 @@ impl AlertBook {
     /// If it is missing or damaged.
     pub fn restore(r: &SnapshotReader<'_>, model: Model) -> Result<Self, StateError> {
         let book: Self = serde_json::from_slice(r.require(SECTION)?).map_err(|error| damaged(error.to_string()))?;
-        if book.open.len() > OPEN_MAX + 1 || book.budgets.len() > BUDGET_HOSTS_MAX + 1 {
-            return Err(damaged(format!("{} open alerts, at most {OPEN_MAX} are possible", book.open.len())));
+        if book.open.len() > OPEN_MAX || book.budgets.len() > BUDGET_HOSTS_MAX {
+            let found = format!("{} open alerts and {} budgets", book.open.len(), book.budgets.len());
+            return Err(damaged(format!("{found}, at most {OPEN_MAX} and {BUDGET_HOSTS_MAX} are possible")));
         }
-        Ok(Self { model, ..book })
+        let open_bytes = book.open.values().map(Open::bytes).sum();
+        Ok(Self { model, open_bytes, ..book })
     }
 
-    fn begin(&self, draft: AlertDraft, fingerprint: String, now: EventTime) -> Alert {
-        Alert {
-            fingerprint,
+    /// The draft as an alert that keeps the contract: texts are escaped and cut before they are kept, not only before
+    /// they are sent.
+    fn alert(&self, draft: AlertDraft, now: EventTime) -> Result<Alert, Reject> {
+        let annotations = draft.annotations.len();
+        if annotations > DRAFT_ANNOTATIONS_MAX {
+            let detail = format!("alert {} has {annotations} annotations, at most {DRAFT_ANNOTATIONS_MAX} are allowed", draft.name);
+            return Err(Reject::new(RejectReason::InvalidField, detail));
+        }
+        let mut alert = Alert {
+            fingerprint: alert::fingerprint(draft.name, &draft.labels),
             name: draft.name.into(),
             status: AlertStatus::Firing,
             severity: draft.severity,
@@ -185,7 +213,9 @@ impl AlertBook {
             evidence: draft.evidence,
             model: self.model.clone(),
             ..Alert::default()
-        }
+        };
+        alert.sanitize().map_err(|error| Reject::new(RejectReason::InvalidField, error.to_string()))?;
+        Ok(alert)
     }
 
     /// Takes one from the host's budget; false if there is none left.
@@ -195,7 +225,8 @@ impl AlertBook {
             oldest.and_then(|host| self.budgets.remove(&host));
         }
         let budget = self.budgets.entry(host.into()).or_insert_with(|| Budget { since: now, ..Budget::default() });
-        if now.millis_since(budget.since) >= BUDGET_WINDOW_MS {
+        // A clock that was far ahead must not keep the budget spent for ever.
+        if now.millis_since(budget.since).saturating_abs() >= BUDGET_WINDOW_MS {
             *budget = Budget { since: now, ..Budget::default() };
         }
         if name == BUDGET_EXCEEDED || budget.spent < BUDGET_PER_HOST {
@@ -227,12 +258,15 @@ impl AlertBook {
 
     /// Resolves the oldest alert of the lowest severity, to make room.
     fn close_least(&mut self, now: EventTime, out: &mut Outbox) -> Result<(), Reject> {
-        let key = |open: &Open| (open.alert.severity, open.alert.started_at);
+        let key = |open: &Open| (!open.held_back, open.alert.severity, open.alert.started_at);
         let Some(least) = self.open.iter().min_by_key(|(_, open)| key(open)).map(|(fingerprint, _)| fingerprint.clone()) else {
             return Ok(());
         };
         if let Some(open) = self.open.get_mut(&least) {
-            open.alert.annotations.insert("closed".into(), format!("more than {OPEN_MAX} alerts are open"));
+            let before = open.bytes();
+            let limits = format!("more than {OPEN_MAX} alerts or {OPEN_BYTES_MAX} bytes of them are open");
+            open.alert.annotations.insert("closed".into(), limits);
+            self.open_bytes = self.open_bytes - before + open.bytes();
         }
         self.resolve(&least, now, out)
     }
@@ -244,35 +278,46 @@ fn damaged(detail: String) -> StateError {
     StateError::Damaged { section: SECTION.into(), detail }
 }
 
+/// The contract gives alerts milliseconds; the book counts in them too, so that it comes back from JSON as it was.
+fn whole_millis(time: EventTime) -> EventTime {
+    EventTime::from_millis(time.millis())
+}
+
 impl Open {
-    /// Seen again: repeats the alert if its severity changed or enough time went by.
-    fn recur(&mut self, draft: AlertDraft, now: EventTime, out: &mut Outbox) -> Result<(), Reject> {
-        self.count += 1;
-        let worse_or_better = draft.severity != self.alert.severity;
-        let alert = &mut self.alert;
-        alert.severity = draft.severity;
-        alert.last_received = alert.last_received.max(now);
-        alert.message = draft.message;
-        alert.description = draft.description;
-        alert.annotations = draft.annotations;
-        alert.annotations.insert("count".into(), self.count.to_string());
-        alert.score = draft.score;
-        alert.threshold = draft.threshold;
-        if !draft.evidence.is_empty() {
-            alert.evidence = draft.evidence;
-        }
+    /// Bytes of its texts, and what stands around them in a snapshot.
+    fn bytes(&self) -> usize {
+        const FRAME_BYTES: usize = 640;
+        const EVIDENCE_BYTES: usize = 64;
+        let alert = &self.alert;
+        let entries = |entries: &BTreeMap<String, String>| entries.iter().map(|(key, value)| key.len() + value.len() + 8).sum::<usize>();
+        let texts = alert.name.len() + alert.service.len() + alert.message.len() + alert.description.len();
+        let model = alert.model.name.len() + alert.model.version.len() + alert.model.config_hash.len();
+        let evidence: usize = alert.evidence.iter().map(|evidence| evidence.topic.len() + EVIDENCE_BYTES).sum();
+        FRAME_BYTES + texts + model + evidence + entries(&alert.labels) + entries(&alert.annotations)
+    }
+
+    /// Seen again: repeats the alert if its severity changed or enough time went by. What the budget held back stays
+    /// silent unless it has become high or critical: those are never held back.
+    fn recur(&mut self, seen: Alert, out: &mut Outbox) -> Result<(), Reject> {
+        let now = seen.last_received;
+        let other_severity = seen.severity != self.alert.severity;
         let due = now.millis_since(self.emitted_at) >= REPEAT_MS;
-        if self.held_back || !(worse_or_better || due) {
+        let evidence = if seen.evidence.is_empty() { std::mem::take(&mut self.alert.evidence) } else { seen.evidence };
+        self.count += 1;
+        self.alert = Alert { started_at: self.alert.started_at, last_received: self.alert.last_received.max(now), evidence, ..seen };
+        self.alert.annotations.insert("count".into(), self.count.to_string());
+        let silent = self.held_back && self.alert.severity < Severity::High;
+        if silent || !(other_severity || due) {
             return Ok(());
         }
+        self.held_back = false;
         self.emitted_at = now;
         out.alert(self.alert.clone())
     }
 
     fn resolved(self, now: EventTime) -> Alert {
-        let ends_at = now.max(self.alert.started_at);
+        let ends_at = now.max(self.alert.last_received);
         let mut alert = Alert { status: AlertStatus::Resolved, ends_at: Some(ends_at), ..self.alert };
-        alert.last_received = alert.last_received.max(alert.started_at);
         alert.annotations.insert("count".into(), self.count.to_string());
         alert
     }

@@ -14,6 +14,8 @@ use crate::{
 pub const OUTPUTS_MAX: usize = 10_000;
 /// Bytes that one input record may cause.
 pub const OUTPUT_BYTES_MAX: usize = 8 << 20;
+/// Bytes of a dead letter: a record of the largest size, with the headers that say why it died.
+const DEAD_LETTER_BYTES_MAX: usize = RECORD_BYTES_MAX + (64 << 10);
 /// An event time later than its append time by more than this is counted: the source's clock is fast.
 const CLOCK_TOLERANCE_MS: i64 = 1_000;
 
@@ -116,7 +118,7 @@ impl Outbox {
             return Err(error.into());
         }
         let end = self.arena.len();
-        self.push(topic, Some(start..value_start), Some(value_start..end), end..end)
+        self.push(topic, Some(start..value_start), Some(value_start..end), end..end, RECORD_BYTES_MAX)
     }
 
     /// Puts out bytes as they are; no value is a tombstone.
@@ -138,6 +140,17 @@ impl Outbox {
         value: Option<&[u8]>,
         headers: Headers<'_>,
     ) -> Result<(), Reject> {
+        self.append(topic, key, value, headers, RECORD_BYTES_MAX)
+    }
+
+    fn append(
+        &mut self,
+        topic: &TopicName,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        headers: Headers<'_>,
+        bytes_max: usize,
+    ) -> Result<(), Reject> {
         let mut append = |bytes: &[u8]| {
             let start = self.arena.len();
             self.arena.extend_from_slice(bytes);
@@ -145,7 +158,7 @@ impl Outbox {
         };
         let (key, value) = (key.map(&mut append), value.map(&mut append));
         let headers = append(headers.encoded());
-        self.push(topic, key, value, headers)
+        self.push(topic, key, value, headers, bytes_max)
     }
 
     /// Puts out an alert, which gets its id and source here. Most processors let an [`crate::AlertBook`] call this.
@@ -246,7 +259,7 @@ impl Outbox {
         else {
             return Ok(());
         };
-        self.emit_with_headers(&topic, key, value, headers)?;
+        self.append(&topic, key, value, headers, DEAD_LETTER_BYTES_MAX)?;
         if let Some(output) = self.outputs.last_mut() {
             output.fixed_partition = Some(partition);
         }
@@ -292,14 +305,15 @@ impl Outbox {
         key: Option<Range<usize>>,
         value: Option<Range<usize>>,
         headers: Range<usize>,
+        bytes_max: usize,
     ) -> Result<(), Reject> {
         let length = |range: &Option<Range<usize>>| range.as_ref().map_or(0, ExactSizeIterator::len);
         let record_bytes = length(&key) + length(&value) + headers.len();
         let caused = (self.outputs.len() - self.begun.outputs + 1, self.arena.len() - self.begun.arena);
-        if record_bytes > RECORD_BYTES_MAX || caused.0 > OUTPUTS_MAX || caused.1 > OUTPUT_BYTES_MAX {
+        if record_bytes > bytes_max || caused.0 > OUTPUTS_MAX || caused.1 > OUTPUT_BYTES_MAX {
             self.arena.truncate(headers.end - record_bytes);
             let detail = format!(
-                "an output of {record_bytes} bytes for {topic} is number {} with {} bytes in all; allowed are {RECORD_BYTES_MAX} bytes each, {OUTPUTS_MAX} outputs and {OUTPUT_BYTES_MAX} bytes for one record",
+                "an output of {record_bytes} bytes for {topic} is number {} with {} bytes in all; allowed are {bytes_max} bytes each, {OUTPUTS_MAX} outputs and {OUTPUT_BYTES_MAX} bytes for one record",
                 caused.0, caused.1
             );
             self.overflow = Some(detail.clone());
