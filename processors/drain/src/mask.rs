@@ -21,7 +21,7 @@ pub enum ParamType {
     Url,
     /// Six pairs of hex digits.
     Mac,
-    /// IPv4 address, with or without port.
+    /// IPv4 address.
     Ipv4,
     /// IPv6 address or another run of hex groups joined by colons.
     Ipv6,
@@ -29,8 +29,8 @@ pub enum ParamType {
     Date,
     /// Time of day or a duration written like one.
     Time,
-    /// Host name and port.
-    HostPort,
+    /// Host name before a port.
+    Host,
     /// Dotted name, `Outer$Inner` or `user@node`.
     Name,
     /// Path of at least two segments.
@@ -58,7 +58,7 @@ impl ParamType {
             Self::Ipv6 => "ipv6",
             Self::Date => "date",
             Self::Time => "time",
-            Self::HostPort => "host_port",
+            Self::Host => "host",
             Self::Name => "name",
             Self::Path => "path",
             Self::Hex => "hex",
@@ -87,10 +87,10 @@ pub struct Span {
 /// use drain::{Masker, ParamType};
 /// let masker = Masker::new(&[])?;
 /// let mut spans = Vec::new();
-/// let line = "Accepted connection from 10.0.0.7:51234 after 3 ms";
+/// let line = "Accepted connection from 10.0.0.7 after 3 ms";
 /// masker.spans(line, &mut spans);
 /// let found: Vec<_> = spans.iter().map(|s| (&line[s.start..s.end], s.kind)).collect();
-/// assert_eq!(found, [("10.0.0.7:51234", ParamType::Ipv4), ("3 ms", ParamType::Quantity)]);
+/// assert_eq!(found, [("10.0.0.7", ParamType::Ipv4), ("3 ms", ParamType::Quantity)]);
 /// # Ok::<(), drain::ConfigError>(())
 /// ```
 #[derive(Debug)]

@@ -42,6 +42,9 @@ pub(crate) fn class(byte: u8) -> u8 {
     CLASSES.get(usize::from(byte)).copied().unwrap_or(0)
 }
 
+/// Dots that lead the eye from a name to its value: they part words as a delimiter does.
+const LEADER: &[u8] = b"...";
+
 /// What a token is to the comparison of lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TokenKind {
@@ -151,24 +154,36 @@ impl Tokens {
             && class(byte) & WORD != 0
         {
             if let Some(span) = spans.next_if(|span| span.start == end) {
-                let (end, _) = self.word_around(line, span, spans);
-                let kind = if line.get(start..span.start).is_some_and(|lead| lead.len() == 1) && span.end == end {
-                    span.kind
+                let (end, whole) = self.word_around(line, span, spans);
+                let lead = line.get(start..span.start).unwrap_or_default();
+                if word_kind(lead) == TokenKind::Delimiter && !lead.is_empty() {
+                    self.push(TokenKind::Delimiter, lead, (start, span.start), ParamType::Text);
+                    self.placeholder((span.start, end), if whole { span.kind } else { ParamType::Text });
                 } else {
-                    ParamType::Text
-                };
-                self.placeholder((start, end), kind);
+                    self.placeholder((start, end), ParamType::Text);
+                }
                 return end;
+            }
+            if byte == b'.' && line.get(end..).is_some_and(|rest| rest.starts_with(LEADER)) {
+                if end > start {
+                    break;
+                }
+                end += line.get(start..).map_or(0, |rest| rest.iter().take_while(|byte| **byte == b'.').count());
+                break;
             }
             seen |= class(byte);
             end += 1;
         }
         let word = line.get(start..end).unwrap_or_default();
-        if seen & DIGIT != 0 || self.in_identity_slot() {
+        let prefix = if seen & DIGIT != 0 { identifier_prefix(word) } else { 0 };
+        if prefix > 0 {
+            let (prefix, value) = word.split_at(prefix);
+            self.push(TokenKind::Plain, prefix, (start, start + prefix.len()), ParamType::Text);
+            self.placeholder((end - value.len(), end), ParamType::Word);
+        } else if seen & DIGIT != 0 || (seen & LETTER != 0 && self.in_identity_slot()) {
             self.placeholder((start, end), ParamType::Word);
         } else {
-            let kind = if is_plain(word) { TokenKind::Plain } else { TokenKind::Mixed };
-            self.push(kind, word, (start, end), ParamType::Text);
+            self.push(word_kind(word), word, (start, end), ParamType::Text);
         }
         end
     }
@@ -209,33 +224,30 @@ impl Tokens {
         }
     }
 
-    /// `<*> (<*>)`, `<*>(<*>)`, `<*>()` and `<*>[]` are one value.
+    /// `<*> (<*>)`, `<*>(<*>)`, `<*> ()`, `<*>()`, `<*>[]` are one value; so is a quantity in another unit, `<*> bytes (12 KB)`.
     fn collapse_annotation(&mut self, close: u8) {
-        use TokenKind::{Blank, Delimiter, Wild};
         let open = match close {
             b')' => b'(',
             b']' => b'[',
             _ => return,
         };
-        let extra = match self.list.as_slice() {
-            [.., Token { kind: Wild, .. }, open_at @ Token { kind: Delimiter, .. }, _] if self.text(open_at) == [open] => 2,
-            [.., Token { kind: Wild, .. }, open_at @ Token { kind: Delimiter, .. }, Token { kind: Wild, .. }, _]
-                if open == b'(' && self.text(open_at) == [open] =>
-            {
-                3
-            }
-            [
-                ..,
-                Token { kind: Wild, .. },
-                Token { kind: Blank, .. },
-                open_at @ Token { kind: Delimiter, .. },
-                Token { kind: Wild, .. },
-                _,
-            ] if open == b'(' && self.text(open_at) == [open] => 4,
-            _ => return,
-        };
+        let mut tokens = self.list.iter().rev().skip(1).peekable();
+        let inner = tokens.next_if(|token| token.kind == TokenKind::Wild && open == b'(');
+        let opened = tokens.next().is_some_and(|token| token.kind == TokenKind::Delimiter && self.text(token) == [open]);
+        if !opened {
+            return;
+        }
+        let blank = tokens.next_if(|token| token.kind == TokenKind::Blank).is_some();
+        let Some(before) = tokens.next() else { return };
+        let same_quantity = before.kind == TokenKind::Plain
+            && inner.is_some_and(|token| token.param == ParamType::Quantity)
+            && tokens.next().is_some_and(|token| token.kind == TokenKind::Blank)
+            && tokens.next().is_some_and(|token| token.kind == TokenKind::Wild);
+        if before.kind != TokenKind::Wild && !same_quantity {
+            return;
+        }
         let Some(end) = self.list.last().map(|token| token.line.1) else { return };
-        for _ in 0..extra {
+        for _ in 0..2 + usize::from(inner.is_some()) + usize::from(blank) {
             self.pop();
         }
         if let Some(value) = self.list.last_mut() {
@@ -269,14 +281,17 @@ pub(crate) fn template_kind(text: &str) -> Option<(TokenKind, usize)> {
     if text.starts_with(PLACEHOLDER) {
         return Some((TokenKind::Wild, PLACEHOLDER.len()));
     }
-    let word = bytes.get(..run(bytes, 0, WORD))?;
+    let mut word = bytes.get(..run(bytes, 0, WORD))?;
+    if let Some(leader) = word.windows(LEADER.len()).position(|dots| dots == LEADER) {
+        let dots = word.iter().skip(leader).take_while(|byte| **byte == b'.').count();
+        word = bytes.get(..if leader > 0 { leader } else { dots })?;
+    }
     match (word, bytes.first()?) {
         ([], b' ') => Some((TokenKind::Blank, 1)),
         ([], byte) if class(*byte) & BLANK != 0 => None,
         ([], _) => Some((TokenKind::Delimiter, 1)),
         _ if word.iter().any(u8::is_ascii_digit) => None,
-        _ if is_plain(word) => Some((TokenKind::Plain, word.len())),
-        _ => Some((TokenKind::Mixed, word.len())),
+        _ => Some((word_kind(word), word.len())),
     }
 }
 
@@ -285,10 +300,34 @@ fn run(line: &[u8], from: usize, kind: u8) -> usize {
     line.get(from..).map_or(0, |rest| rest.iter().take_while(|byte| class(**byte) & kind != 0).count())
 }
 
-/// Letters, `'`, `_`, `-` and an optional final dot.
-fn is_plain(word: &[u8]) -> bool {
+/// Length of the part of `block_-4711` that names the kind of thing: letters and underscores up to a number.
+fn identifier_prefix(word: &[u8]) -> usize {
+    let prefix = word.iter().take_while(|byte| byte.is_ascii_alphabetic() || **byte == b'_').count();
+    let number = match word.get(prefix..) {
+        Some([b'-', number @ ..]) => number,
+        number => number.unwrap_or_default(),
+    };
+    let named = word.get(..prefix).is_some_and(|name| matches!(name, [first, .., b'_'] if first.is_ascii_alphabetic()));
+    if named && number.first().is_some_and(u8::is_ascii_digit) { prefix } else { 0 }
+}
+
+/// Kind of a word without digits. Marks alone ("-", "/", "....") part what stands around them.
+fn word_kind(word: &[u8]) -> TokenKind {
+    if !word.iter().any(|byte| byte.is_ascii_alphabetic() || !byte.is_ascii()) {
+        return TokenKind::Delimiter;
+    }
     let stem = word.strip_suffix(b".").unwrap_or(word);
-    !stem.is_empty() && stem.iter().all(|byte| class(*byte) & LETTER != 0)
+    if stem.iter().all(|byte| class(*byte) & LETTER != 0) || names_constant(stem) { TokenKind::Plain } else { TokenKind::Mixed }
+}
+
+/// `a.b.SCREEN_ON`: a dotted name whose last part is written as constants are. It is one of a few things a program can say, no value.
+pub(crate) fn names_constant(word: &[u8]) -> bool {
+    let Some(dot) = word.iter().rposition(|byte| *byte == b'.') else { return false };
+    let (path, constant) = word.split_at(dot);
+    constant.len() > 2
+        && constant.iter().skip(1).all(|byte| byte.is_ascii_uppercase() || *byte == b'_')
+        && path.iter().all(|byte| class(*byte) & LETTER != 0 || *byte == b'.')
+        && path.iter().any(u8::is_ascii_lowercase)
 }
 
 /// The longest prefix of at most `bytes_max` bytes that ends outside a word.

@@ -4,10 +4,12 @@
 //! with a digit, a mark (`. / \ @ $`) or a colon behind it is looked at again. A shape ends where no ASCII letter or digit follows.
 
 use super::{ParamType, Span};
-use crate::token::{DIGIT, MARK, WORD, class};
+use crate::token::{DIGIT, MARK, WORD, class, names_constant};
 
 /// Longest run of colon-joined hex groups taken for one value (a SHA-256 fingerprint has 95 bytes).
 const COLON_HEX_BYTES_MAX: usize = 96;
+/// Fewer hex digits are as likely a word or a decimal number.
+const HEX_BYTES_MIN: usize = 6;
 /// Most groups of thousands in a number: more than 2^64 needs.
 const THOUSANDS_MAX: usize = 8;
 
@@ -83,7 +85,7 @@ impl<'a> Shapes<'a> {
         {
             return Some(span(first, found));
         }
-        if colon && let Some(found) = self.host_port(first, end, seen) {
+        if colon && let Some(found) = self.host(first, end, seen) {
             return Some(span(first, found));
         }
         if seen & MARK != 0
@@ -94,7 +96,13 @@ impl<'a> Shapes<'a> {
         if let Some(found) = self.calendar(first) {
             return Some(span(first, found));
         }
-        (seen & DIGIT != 0).then(|| self.number(start, first, end)).flatten().map(|found| span(start, found))
+        if seen & DIGIT == 0 {
+            return None;
+        }
+        let (end, kind) = self.number(start, first, end)?;
+        // "<1 sec": below the least that the program can measure, and a value all the same.
+        let compared = kind == ParamType::Quantity && matches!(self.at(start.wrapping_sub(1)), b'<' | b'>');
+        Some(span(start - usize::from(compared), (end, kind)))
     }
 
     fn numeric(&self, first: usize) -> Found {
@@ -158,13 +166,7 @@ impl<'a> Shapes<'a> {
         if !self.ends(end) || (self.at(end) == b'.' && self.at(end + 1).is_ascii_digit()) {
             return None;
         }
-        Some(self.port(end).unwrap_or(end))
-    }
-
-    /// End of `:port` behind `end`.
-    fn port(&self, end: usize) -> Option<usize> {
-        let digits = self.digits(end + 1, 5);
-        (self.at(end) == b':' && digits > 0 && self.ends(end + 1 + digits)).then_some(end + 1 + digits)
+        Some(end)
     }
 
     /// Hex groups joined by at least two colons. A digit must be among them ("::" alone joins names), and no group has more than four.
@@ -260,16 +262,14 @@ impl<'a> Shapes<'a> {
         self.ends(end).then_some(end)
     }
 
-    /// A host name (a dot, a digit or a hyphen tells it from the key of `key:5`) and a port.
-    fn host_port(&self, first: usize, end: usize, seen: u8) -> Found {
+    /// A host name (a dot, a digit or a hyphen tells it from the key of `key:50`) before a port, which is a value of its own.
+    fn host(&self, first: usize, end: usize, seen: u8) -> Found {
         let host = self.bytes.get(first..end)?;
         let plain = host.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'));
         let named = seen & DIGIT != 0 || host.iter().any(|b| matches!(b, b'.' | b'-')) || host == b"localhost";
         let ends_in_letter = host.last().is_some_and(u8::is_ascii_alphanumeric);
-        if !(plain && named && ends_in_letter) || self.digits(end + 1, 6) < 2 {
-            return None;
-        }
-        Some((self.port(end)?, ParamType::HostPort))
+        let port = self.digits(end + 1, 6);
+        (plain && named && ends_in_letter && (2..=5).contains(&port) && self.ends(end + 1 + port)).then_some((end, ParamType::Host))
     }
 
     /// Dotted names with at least two dots, `Outer$Inner`, `user@node`; absolute paths of at least two segments.
@@ -293,7 +293,7 @@ impl<'a> Shapes<'a> {
             .filter(|w| matches!(w, [a, b'.', b] if (a.is_ascii_alphanumeric() || *a == b'_') && (b.is_ascii_alphanumeric() || *b == b'_')))
             .count();
         let lettered = word.iter().any(u8::is_ascii_alphabetic);
-        let dotted = dots >= 2 && lettered && !word.iter().any(slash);
+        let dotted = dots >= 2 && lettered && !word.iter().any(slash) && !names_constant(word);
         (dotted || inner(b'$') || inner(b'@') || (word.first() == Some(&b'@') && word.len() > 2)).then_some((end, ParamType::Name))
     }
 
@@ -357,7 +357,7 @@ impl<'a> Shapes<'a> {
                 return Some((after, ParamType::Number));
             }
         }
-        (word.len() >= 6 && word.iter().all(u8::is_ascii_hexdigit)).then_some((end, ParamType::Hex))
+        (word.len() >= HEX_BYTES_MIN && word.iter().all(u8::is_ascii_hexdigit)).then_some((end, ParamType::Hex))
     }
 
     /// Length of the groups `,ddd` at `at`.
