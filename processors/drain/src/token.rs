@@ -177,9 +177,7 @@ impl Tokens {
         let word = line.get(start..end).unwrap_or_default();
         let prefix = if seen & DIGIT != 0 { identifier_prefix(word) } else { 0 };
         if prefix > 0 {
-            let (prefix, value) = word.split_at(prefix);
-            self.push(TokenKind::Plain, prefix, (start, start + prefix.len()), ParamType::Text);
-            self.placeholder((end - value.len(), end), ParamType::Word);
+            self.identifier((start, start + prefix, end), line);
         } else if seen & DIGIT != 0 || (seen & LETTER != 0 && self.in_identity_slot()) {
             self.placeholder((start, end), ParamType::Word);
         } else {
@@ -212,7 +210,9 @@ impl Tokens {
 
     /// Pushes a placeholder, or lets the last one grow when only a blank lies between.
     fn placeholder(&mut self, line: (usize, usize), param: ParamType) {
-        if let [.., Token { kind: TokenKind::Wild, .. }, Token { kind: TokenKind::Blank, .. }] = self.list.as_slice() {
+        if let [.., Token { kind: TokenKind::Wild, .. }, joint] = self.list.as_slice()
+            && (joint.kind == TokenKind::Blank || self.text(joint) == b",")
+        {
             self.pop();
         }
         match self.list.last_mut() {
@@ -222,6 +222,20 @@ impl Tokens {
             }
             _ => self.push(TokenKind::Wild, PLACEHOLDER.as_bytes(), line, param),
         }
+    }
+
+    /// Pushes `block_<*>`; behind a blank or comma and another `block_<*>` it only continues a list.
+    fn identifier(&mut self, (start, value, end): (usize, usize, usize), line: &[u8]) {
+        let prefix = line.get(start..value).unwrap_or_default();
+        if let [.., name, Token { kind: TokenKind::Wild, .. }, joint] = self.list.as_slice()
+            && (joint.kind == TokenKind::Blank || self.text(joint) == b",")
+            && self.text(name) == prefix
+        {
+            self.pop();
+        } else {
+            self.push(TokenKind::Plain, prefix, (start, value), ParamType::Text);
+        }
+        self.placeholder((value, end), ParamType::Word);
     }
 
     /// `<*> (<*>)`, `<*>(<*>)`, `<*> ()`, `<*>()`, `<*>[]` are one value; so is a quantity in another unit, `<*> bytes (12 KB)`.
