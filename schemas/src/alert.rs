@@ -166,6 +166,8 @@ impl Alert {
     pub fn sanitize(&mut self) -> Result<(), InvalidAlert> {
         self.message = one_line(&self.message, MESSAGE_BYTES_MAX);
         self.description = text(&self.description, TEXT_BYTES_MAX);
+        self.service = one_line(&self.service, LABEL_BYTES_MAX);
+        self.environment = one_line(&self.environment, LABEL_BYTES_MAX);
         for value in self.labels.values_mut() {
             *value = one_line(value, LABEL_BYTES_MAX);
         }
@@ -219,8 +221,8 @@ fn bounded(value: &str, bytes_max: usize, escape: impl Fn(char) -> bool) -> Stri
     // The end of the last piece after which an ellipsis would still fit.
     let mut keep = 0;
     for c in value.chars() {
-        // Bidirectional overrides can make a terminal show what the text does not say.
-        let hidden = matches!(c, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}');
+        // Marks of direction can make a terminal show what the text does not say; some readers break lines at U+2028 and U+2029.
+        let hidden = matches!(c, '\u{061C}' | '\u{200E}' | '\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}');
         if escape(c) || hidden {
             out.extend(c.escape_default());
         } else {
@@ -239,7 +241,7 @@ fn bounded(value: &str, bytes_max: usize, escape: impl Fn(char) -> bool) -> Stri
 }
 
 /// The identity of a trouble: `hex(SHA-256("nephoscope-fingerprint-1\0" ‖ str32(name) ‖ u32 n ‖ n × (str32 key ‖ str32 value))[0..16])`,
-/// integers big-endian, keys in byte order.
+/// integers big-endian, keys in byte order. Values count as they are published, see [`Alert::sanitize`].
 ///
 /// ```
 /// let labels = [("device".to_string(), "vda".to_string()), ("host".to_string(), "vm-7".to_string())].into();
@@ -255,7 +257,7 @@ pub fn fingerprint(name: &str, labels: &BTreeMap<String, String>) -> String {
     bytes.extend((labels.len() as u32).to_be_bytes());
     for (key, value) in labels {
         push_str32(&mut bytes, key);
-        push_str32(&mut bytes, value);
+        push_str32(&mut bytes, &one_line(value, LABEL_BYTES_MAX));
     }
     hex16(&bytes)
 }

@@ -54,7 +54,8 @@ impl EventTime {
         self.0.saturating_sub(earlier.0) / NANOS_PER_MILLI
     }
 
-    /// Reads RFC 3339 in UTC (`Z`), with any number of fractional digits up to nine.
+    /// Reads RFC 3339 in UTC (`Z`), with any number of fractional digits up to nine. What `Display` writes of any time
+    /// can be read.
     pub fn parse(text: &str) -> Option<Self> {
         let body = text.strip_suffix('Z')?;
         let (date, clock) = body.split_once('T')?;
@@ -63,13 +64,17 @@ impl EventTime {
         let (clock, fraction) = clock.split_once('.').unwrap_or((clock, ""));
         let mut clock = clock.splitn(3, ':').map(|p| p.parse::<i64>().ok());
         let (hour, minute, second) = (clock.next()??, clock.next()??, clock.next()??);
-        let in_range = (1..=12).contains(&month) && (1..=31).contains(&day) && hour < 24 && minute < 60 && second < 61;
+        let in_range = [(year, 1677..=2262), (month, 1..=12), (day, 1..=31), (hour, 0..=23), (minute, 0..=59), (second, 0..=60)];
+        let in_range = in_range.iter().all(|(number, range)| range.contains(number));
         if !in_range || fraction.len() > 9 || !fraction.bytes().all(|b| b.is_ascii_digit()) {
             return None;
         }
         let nanos: i64 = format!("{fraction:0<9}").parse().ok()?;
         let seconds = days_from_civil(year, month, day) * 86_400 + hour * 3_600 + minute * 60 + second;
-        seconds.checked_mul(1_000_000_000)?.checked_add(nanos).map(Self)
+        let total = i128::from(seconds) * 1_000_000_000 + i128::from(nanos);
+        // The range begins within a millisecond, which `Display` rounds down.
+        let begins_before = total < i128::from(i64::MIN) && total.div_euclid(NANOS_PER_MILLI.into()) == Self::MIN.millis().into();
+        if begins_before { Some(Self::MIN) } else { i64::try_from(total).ok().map(Self) }
     }
 }
 
@@ -128,11 +133,31 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    #[test]
+    fn the_ends_of_the_range_survive_text() {
+        assert_eq!(EventTime::parse(&EventTime::MIN.to_string()), Some(EventTime::MIN));
+        let last = EventTime::from_millis(EventTime(i64::MAX).millis());
+        assert_eq!(EventTime::parse(&EventTime(i64::MAX).to_string()), Some(last));
+        assert_eq!(EventTime::parse("1677-09-21T00:12:43.144Z"), None);
+        assert_eq!(EventTime::parse("2262-04-11T23:47:16.855Z"), None);
+        assert_eq!(EventTime::parse("9223372036854775807-01-01T00:00:00Z"), None);
+    }
+
     proptest! {
         #[test]
-        fn every_millisecond_survives_text(millis in -9_223_372_036_000i64..9_223_372_036_000) {
+        fn every_millisecond_survives_text(millis in EventTime::MIN.millis()..=EventTime(i64::MAX).millis()) {
             let t = EventTime::from_millis(millis);
             prop_assert_eq!(EventTime::parse(&t.to_string()), Some(t));
+        }
+
+        #[test]
+        fn any_numbers_of_the_right_shape_are_read_or_refused(
+            year in 1677..2263i64,
+            numbers in proptest::array::uniform5(prop_oneof![-1..70i64, any::<i64>()]),
+            fraction in "[0-9]{0,12}",
+        ) {
+            let [month, day, hour, minute, second] = numbers;
+            let _ = EventTime::parse(&format!("{year}-{month}-{day}T{hour}:{minute}:{second}.{fraction}Z"));
         }
 
         #[test]

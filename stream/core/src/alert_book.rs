@@ -322,3 +322,6 @@ impl Open {
         alert
     }
 }
+
+#[cfg(test)]
+mod tests;
