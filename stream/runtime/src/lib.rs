@@ -2,13 +2,18 @@
 
 pub mod bus;
 pub mod dead_letters;
+pub mod engine;
 pub mod gathered;
 pub mod inspect;
 pub mod loss;
 pub mod metrics;
+#[cfg_attr(not(feature = "sim"), allow(dead_code))]
+mod mutation;
 mod owned;
 pub mod publish;
 pub mod settings;
+#[cfg(feature = "sim")]
+pub mod sim;
 pub mod state;
 pub mod time;
 pub mod worker;

@@ -1,17 +1,20 @@
-//! What a stage tells about itself: counters and gauges for `/metrics`, `status` and the page.
+//! What a stage tells about itself. One set of plain numbers, changed once per batch; `/metrics`, `status` and the page all
+//! read the same.
 
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, PoisonError, atomic::AtomicU64},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
 use prometheus_client::{
-    encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder},
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet},
     metrics::{
-        counter::Counter,
-        family::Family,
-        gauge::Gauge,
+        MetricType,
         histogram::{Histogram, exponential_buckets},
     },
     registry::Registry,
@@ -21,148 +24,98 @@ use stream_core::{Outbox, RejectReason, TopicName, TopicPartition};
 
 use crate::bus::CommitError;
 
-/// Labels of a count per topic.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct TopicLabels {
-    /// Topic.
-    pub topic: String,
-}
-
-/// Labels of a value per partition.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct PartitionLabels {
-    /// Topic.
-    pub topic: String,
-    /// Partition.
-    pub partition: u32,
-}
-
-/// Labels of rejects.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct RejectLabels {
-    /// Input topic.
-    pub topic: String,
-    /// Kind of fault.
-    pub reason: Reason,
-}
-
-/// A reject's reason as a label.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Reason(pub RejectReason);
-
-impl EncodeLabelValue for Reason {
-    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), std::fmt::Error> {
-        EncodeLabelValue::encode(&self.0.as_str(), encoder)
-    }
-}
-
-/// Labels of commits.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct ResultLabels {
-    /// `ok`, `retry`, `aborted`, `fenced`, `unknown`, `fatal`.
-    pub result: &'static str,
-}
-
-/// Counters and gauges of one stage.
-#[derive(Debug)]
-pub struct StageMetrics {
+/// The numbers of one stage since its start.
+#[derive(Debug, Clone, Default)]
+pub struct Totals {
     /// Records processed, by input topic.
-    pub records: Family<TopicLabels, Counter>,
+    pub records: BTreeMap<TopicName, u64>,
     /// Outputs committed, by topic.
-    pub emitted: Family<TopicLabels, Counter>,
-    /// Rejected records.
-    pub rejects: Family<RejectLabels, Counter>,
-    /// Records that came after their window may have been closed.
-    pub late: Counter,
+    pub emitted: BTreeMap<TopicName, u64>,
+    /// Records rejected, by input topic and reason.
+    pub rejects: BTreeMap<(TopicName, RejectReason), u64>,
+    /// Records older than the last watermark.
+    pub late: u64,
     /// Records whose time was ahead of their append time.
-    pub clamped: Counter,
+    pub clamped: u64,
     /// Transactions, by result.
-    pub commits: Family<ResultLabels, Counter>,
-    /// Time of a commit.
-    pub commit_duration: Histogram,
+    pub commits: BTreeMap<&'static str, u64>,
     /// Transactions given up before their commit.
-    pub aborts: Counter,
-    /// Restores.
-    pub restores: Counter,
+    pub aborts: u64,
+    /// Restores of an instance.
+    pub restores: u64,
     /// Records processed again, outputs discarded.
-    pub replayed: Counter,
+    pub replayed: u64,
     /// Snapshots committed.
-    pub snapshots: Counter,
-    /// Records behind the end, by partition.
-    pub lag: Family<PartitionLabels, Gauge>,
-    /// Watermark in seconds since the epoch, by partition.
-    pub watermark: Family<PartitionLabels, Gauge>,
-    /// Bytes of the last snapshot, by partition.
-    pub state_bytes: Family<PartitionLabels, Gauge>,
-    /// 1 if every assigned partition is processing.
-    pub ready: Gauge,
-    /// Monotonic milliseconds of the last round.
-    pub ticked_ms: Gauge<u64, AtomicU64>,
-    stalled: Mutex<Option<String>>,
+    pub snapshots: u64,
+    /// Its instances.
+    pub instances: BTreeMap<TopicPartition, InstanceTotals>,
+    /// Every assigned partition is processing.
+    pub ready: bool,
+    /// Why commits wait, if they do.
+    pub stalled: Option<String>,
+}
+
+/// The numbers of one instance.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct InstanceTotals {
+    /// Records behind the end of the partition.
+    pub lag: u64,
+    /// Its watermark, none before the first record.
+    pub watermark: Option<EventTime>,
+    /// Bytes of its last snapshot.
+    pub state_bytes: u64,
+}
+
+/// What a stage tells about itself; shared between its worker and those who ask.
+#[derive(Debug, Clone)]
+pub struct StageMetrics(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    totals: Mutex<Totals>,
+    ticked_ms: AtomicU64,
+    commit_duration: Histogram,
 }
 
 impl Default for StageMetrics {
     fn default() -> Self {
-        Self {
-            records: Family::default(),
-            emitted: Family::default(),
-            rejects: Family::default(),
-            late: Counter::default(),
-            clamped: Counter::default(),
-            commits: Family::default(),
-            commit_duration: Histogram::new(exponential_buckets(0.000_25, 2.0, 16)),
-            aborts: Counter::default(),
-            restores: Counter::default(),
-            replayed: Counter::default(),
-            snapshots: Counter::default(),
-            lag: Family::default(),
-            watermark: Family::default(),
-            state_bytes: Family::default(),
-            ready: Gauge::default(),
-            ticked_ms: Gauge::default(),
-            stalled: Mutex::new(None),
-        }
+        let commit_duration = Histogram::new(exponential_buckets(0.000_25, 2.0, 16));
+        Self(Arc::new(Inner { totals: Mutex::default(), ticked_ms: AtomicU64::new(0), commit_duration }))
     }
 }
 
 impl StageMetrics {
     /// Registers everything under the stage's name.
     pub fn register(&self, stage: &'static str, registry: &mut Registry) {
-        let r = registry.sub_registry_with_labels([("stage".into(), stage.into())].into_iter());
-        r.register("records", "Records processed", self.records.clone());
-        r.register("emitted", "Outputs committed", self.emitted.clone());
-        r.register("rejects", "Records rejected to the dead-letter topic", self.rejects.clone());
-        r.register("late", "Records older than the last watermark", self.late.clone());
-        r.register("event_time_clamped", "Records whose time was ahead of their append time", self.clamped.clone());
-        r.register("commits", "Transactions by result", self.commits.clone());
-        r.register("commit_duration_seconds", "Time of a commit", self.commit_duration.clone());
-        r.register("aborts", "Transactions given up", self.aborts.clone());
-        r.register("restores", "Restores of an instance", self.restores.clone());
-        r.register("replayed_records", "Records processed again after a restore", self.replayed.clone());
-        r.register("snapshots", "Snapshots committed", self.snapshots.clone());
-        r.register("lag_records", "Records behind the end of the partition", self.lag.clone());
-        r.register("watermark_seconds", "Watermark since the epoch", self.watermark.clone());
-        r.register("state_bytes", "Bytes of the last snapshot", self.state_bytes.clone());
-        r.register("ready", "1 if every assigned partition is processing", self.ready.clone());
+        let registry = registry.sub_registry_with_label(("stage".into(), stage.into()));
+        registry.register("commit_duration_seconds", "Time of a commit", self.0.commit_duration.clone());
+        registry.register_collector(Box::new(self.clone()));
     }
 
-    /// Why commits wait, if they do.
-    pub fn stalled_because(&self) -> Option<String> {
-        self.stalled.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// The numbers now.
+    pub fn totals(&self) -> Totals {
+        self.lock().clone()
+    }
+
+    /// Monotonic milliseconds of the worker's last round.
+    pub fn ticked_ms(&self) -> u64 {
+        self.0.ticked_ms.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn update(&self, change: impl FnOnce(&mut Totals)) {
+        change(&mut self.lock());
     }
 
     pub(crate) fn ticked(&self, now: Duration) {
-        self.ticked_ms.set(u64::try_from(now.as_millis()).unwrap_or(u64::MAX));
+        self.0.ticked_ms.store(u64::try_from(now.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     pub(crate) fn stalled(&self, why: &str) {
-        self.ready.set(0);
-        let mut stalled = self.stalled.lock().unwrap_or_else(PoisonError::into_inner);
-        if stalled.is_none() {
-            tracing::error!(why, "commits wait; nothing is lost, everything goes on by itself once they succeed");
+        let mut totals = self.lock();
+        if totals.stalled.replace(why.into()).is_none() {
+            tracing::error!(why, "commits wait; nothing is lost, and everything goes on by itself once they succeed");
         }
-        *stalled = Some(why.into());
-        self.commits.get_or_create(&ResultLabels { result: "retry" }).inc();
+        *totals.commits.entry("retry").or_default() += 1;
     }
 
     pub(crate) fn commit(&self, outcome: &Result<(), CommitError>, time: Duration) {
@@ -174,44 +127,92 @@ impl StageMetrics {
             Err(CommitError::Unknown(_)) => "unknown",
             Err(CommitError::Fatal(_)) => "fatal",
         };
-        self.commits.get_or_create(&ResultLabels { result }).inc();
+        let mut totals = self.lock();
+        *totals.commits.entry(result).or_default() += 1;
         if outcome.is_ok() {
-            self.commit_duration.observe(time.as_secs_f64());
-            *self.stalled.lock().unwrap_or_else(PoisonError::into_inner) = None;
+            totals.stalled = None;
+            self.0.commit_duration.observe(time.as_secs_f64());
         }
     }
 
     pub(crate) fn reject(&self, topic: &TopicName, reason: RejectReason) {
-        self.rejects.get_or_create(&RejectLabels { topic: topic.as_str().into(), reason: Reason(reason) }).inc();
+        *self.lock().rejects.entry((topic.clone(), reason)).or_default() += 1;
+    }
+
+    /// Counts what a successful commit made visible.
+    pub(crate) fn committed(&self, outbox: &Outbox) {
+        let mut totals = self.lock();
+        for output in outbox.outputs() {
+            match totals.emitted.get_mut(output.topic) {
+                Some(count) => *count += 1,
+                None => {
+                    totals.emitted.insert(output.topic.clone(), 1);
+                }
+            }
+        }
     }
 
     pub(crate) fn processed(&self, records: &BTreeMap<TopicPartition, u32>, (late, clamped): (u64, u64)) {
+        let mut totals = self.lock();
         for (at, count) in records {
-            self.records.get_or_create(&TopicLabels { topic: at.topic.as_str().into() }).inc_by(u64::from(*count));
+            *totals.records.entry(at.topic.clone()).or_default() += u64::from(*count);
         }
-        self.late.inc_by(late);
-        self.clamped.inc_by(clamped);
+        totals.late += late;
+        totals.clamped += clamped;
     }
 
-    pub(crate) fn progress(&self, at: &TopicPartition, lag: u64, watermark: EventTime, state_bytes: u64) {
-        let labels = PartitionLabels { topic: at.topic.as_str().into(), partition: at.partition.0 };
-        self.lag.get_or_create(&labels).set(i64::try_from(lag).unwrap_or(i64::MAX));
-        if watermark != EventTime::MIN {
-            self.watermark.get_or_create(&labels).set(watermark.millis() / 1_000);
-        }
-        self.state_bytes.get_or_create(&labels).set(i64::try_from(state_bytes).unwrap_or(i64::MAX));
+    fn lock(&self) -> MutexGuard<'_, Totals> {
+        self.0.totals.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    pub(crate) fn outputs(&self, outbox: &Outbox) {
-        let mut counts: Vec<(&TopicName, u64)> = Vec::new();
-        for output in outbox.outputs() {
-            match counts.iter_mut().find(|(topic, _)| *topic == output.topic) {
-                Some((_, count)) => *count += 1,
-                None => counts.push((output.topic, 1)),
+impl Collector for StageMetrics {
+    fn encode(&self, mut to: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let totals = self.totals();
+        let mut counters = |name: &str, help: &str, values: Vec<(Vec<(&str, String)>, u64)>| -> Result<(), std::fmt::Error> {
+            let mut metric = to.encode_descriptor(name, help, None, MetricType::Counter)?;
+            for (labels, value) in values {
+                metric.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&value, None)?;
             }
+            Ok(())
+        };
+        let by_topic = |counts: &BTreeMap<TopicName, u64>| {
+            counts.iter().map(|(topic, count)| (vec![("topic", topic.to_string())], *count)).collect::<Vec<_>>()
+        };
+        counters("records", "Records processed", by_topic(&totals.records))?;
+        counters("emitted", "Outputs committed", by_topic(&totals.emitted))?;
+        let rejects = totals
+            .rejects
+            .iter()
+            .map(|((topic, reason), count)| (vec![("topic", topic.to_string()), ("reason", reason.as_str().to_string())], *count));
+        counters("rejects", "Records rejected to the dead-letter topic", rejects.collect())?;
+        let commits = totals.commits.iter().map(|(result, count)| (vec![("result", (*result).to_string())], *count));
+        counters("commits", "Transactions by result", commits.collect())?;
+        for (name, help, value) in [
+            ("late", "Records older than the last watermark", totals.late),
+            ("event_time_clamped", "Records whose time was ahead of their append time", totals.clamped),
+            ("aborts", "Transactions given up before their commit", totals.aborts),
+            ("restores", "Restores of an instance", totals.restores),
+            ("replayed_records", "Records processed again after a restore", totals.replayed),
+            ("snapshots", "Snapshots committed", totals.snapshots),
+        ] {
+            counters(name, help, vec![(vec![], value)])?;
         }
-        for (topic, count) in counts {
-            self.emitted.get_or_create(&TopicLabels { topic: topic.as_str().into() }).inc_by(count);
-        }
+        let mut gauges = |name: &str, help: &str, value: &dyn Fn(&InstanceTotals) -> Option<i64>| -> Result<(), std::fmt::Error> {
+            let mut metric = to.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            for (at, instance) in &totals.instances {
+                let labels = [("topic", at.topic.to_string()), ("partition", at.partition.to_string())];
+                if let Some(value) = value(instance) {
+                    metric.encode_family(&labels)?.encode_gauge(&value)?;
+                }
+            }
+            Ok(())
+        };
+        let number = |value: u64| Some(i64::try_from(value).unwrap_or(i64::MAX));
+        gauges("lag_records", "Records behind the end of the partition", &|instance| number(instance.lag))?;
+        gauges("state_bytes", "Bytes of the last snapshot", &|instance| number(instance.state_bytes))?;
+        gauges("watermark_seconds", "Watermark, seconds since the epoch", &|instance| Some(instance.watermark?.millis() / 1_000))?;
+        let ready = to.encode_descriptor("ready", "1 if every assigned partition is processing", None, MetricType::Gauge)?;
+        prometheus_client::metrics::gauge::ConstGauge::new(i64::from(totals.ready)).encode(ready)
     }
 }

@@ -1,6 +1,8 @@
 //! The clocks of the engine, injected so that a simulator can turn them.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use schemas::EventTime;
 
 /// Time as the engine sees it. It decides when to commit, tick and snapshot; it never reaches an output.
 pub trait Clock: Send {
@@ -30,6 +32,13 @@ impl Clock for SystemClock {
     fn sleep(&self, time: Duration) {
         std::thread::sleep(time);
     }
+}
+
+/// The wall clock. For the edges only: append times, alerts about this program itself, what a person sees.
+#[allow(clippy::disallowed_methods, reason = "this is the one place")]
+pub fn wall_clock() -> EventTime {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    EventTime(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
 }
 
 fn read(clock: rustix::time::ClockId) -> Duration {

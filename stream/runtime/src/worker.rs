@@ -26,7 +26,7 @@ use crate::{
     dead_letters::{self, Rejecter},
     gathered::{Gathered, PartitionEvent},
     loss::Loss,
-    metrics::StageMetrics,
+    metrics::{InstanceTotals, StageMetrics},
     owned::{Context, Owned, Replay},
     settings::EngineSettings,
     state::{DamagedState, StoredState},
@@ -105,7 +105,7 @@ pub struct Worker<P: Processor> {
     settings: EngineSettings,
     clock: Box<dyn Clock>,
     loss: Loss,
-    metrics: Arc<StageMetrics>,
+    metrics: StageMetrics,
     stop: Arc<AtomicBool>,
     session: Option<Box<dyn Session>>,
     gathered: Gathered,
@@ -139,7 +139,7 @@ impl<P: Processor> Worker<P> {
         settings: EngineSettings,
         clock: Box<dyn Clock>,
         loss: Loss,
-        metrics: Arc<StageMetrics>,
+        metrics: StageMetrics,
     ) -> Result<Self, WorkerError> {
         let bound = P::state_bytes_bound(&config);
         if bound > settings.state.state_bytes_max {
@@ -201,7 +201,8 @@ impl<P: Processor> Worker<P> {
         self.process_broadcasts()?;
         self.process_records()?;
         self.process_silence()?;
-        self.metrics.ready.set(i64::from(self.is_ready()));
+        let ready = self.is_ready();
+        self.metrics.update(|totals| totals.ready = ready);
         Ok(())
     }
 
@@ -266,6 +267,7 @@ impl<P: Processor> Worker<P> {
             PartitionEvent::Revoked(at) => {
                 tracing::info!(processor = P::NAME, partition = %at, "revoked");
                 self.slots.remove(&at);
+                self.metrics.update(|totals| _ = totals.instances.remove(&at));
                 self.poisoned.retain(|(partition, _), _| *partition != at);
                 self.first_reject.remove(&at);
             }
@@ -333,7 +335,7 @@ impl<P: Processor> Worker<P> {
         if !owned.awaits_broadcasts {
             session.resume(at);
         }
-        self.metrics.restores.inc();
+        self.metrics.update(|totals| totals.restores += 1);
         self.slots.insert(at.clone(), slot);
         Ok(())
     }
@@ -348,10 +350,10 @@ impl<P: Processor> Worker<P> {
                 continue;
             }
             owned.replay_record(record, replay, &mut self.outbox)?;
-            self.metrics.replayed.inc();
             *replayed.entry(at.clone()).or_default() += 1;
         }
         self.charge(begun, &replayed);
+        self.metrics.update(|totals| totals.replayed += u64::from(replayed.values().sum::<u32>()));
         let replaying: Vec<_> =
             self.slots.iter().filter(|(_, slot)| matches!(slot, Slot::Replaying(..))).map(|(at, _)| at.clone()).collect();
         for at in replaying {
@@ -659,19 +661,23 @@ impl<P: Processor> Worker<P> {
     fn committed(&mut self, touched: &[TopicPartition]) {
         for at in touched {
             let Some(Slot::Running(owned)) = self.slots.get_mut(at) else { continue };
-            if owned.committed() {
-                self.metrics.snapshots.inc();
-            }
+            let snapshots = u64::from(owned.committed());
             let next = owned.next;
             let end = self.session.as_mut().and_then(|session| session.end(at)).unwrap_or(next);
-            self.metrics.progress(at, end.0.saturating_sub(next.0), owned.instance.clock.watermark, owned.state_bytes);
+            let clock = owned.instance.clock;
+            let watermark = clock.is_started().then_some(clock.watermark);
+            let instance = InstanceTotals { lag: end.0.saturating_sub(next.0), watermark, state_bytes: owned.state_bytes };
+            self.metrics.update(|totals| {
+                totals.snapshots += snapshots;
+                totals.instances.insert(at.clone(), instance);
+            });
             self.poisoned.retain(|(partition, offset), _| partition != at || !next.is_past(*offset));
         }
-        self.metrics.outputs(&self.outbox);
+        self.metrics.committed(&self.outbox);
     }
 
     fn abort(&mut self) -> Result<(), WorkerError> {
-        self.metrics.aborts.inc();
+        self.metrics.update(|totals| totals.aborts += 1);
         let aborted = self.session.as_mut().map(|session| session.abort());
         match aborted {
             Some(Err(BusError::Lost(why))) => self.lose_session(&why),

@@ -1,0 +1,320 @@
+//! All parts of a process: one thread per processor, a watch over losses, and a view of it all for the API.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use prometheus_client::{metrics::gauge::Gauge, registry::Registry};
+use schemas::{Severity, topics};
+use serde::Serialize;
+use stream_core::{Processor, TopicName};
+
+use crate::{
+    bus::{Bus, BusError, TopicSpec},
+    loss::{self, Loss},
+    metrics::StageMetrics,
+    publish::PublishBatch,
+    settings::EngineSettings,
+    time::{Clock, SystemClock, wall_clock},
+    worker::{VERSION, Worker, WorkerError},
+};
+
+/// How often losses are published.
+const LOSS_PERIOD: Duration = Duration::from_secs(60);
+/// A worker that has not made a round for this long is not alive.
+const ALIVE_MS: u64 = 30_000;
+/// The source name of the runtime's own alerts.
+const RUNTIME_SOURCE: &str = "runtime";
+
+/// A running set of parts on one bus.
+pub struct Engine {
+    bus: Arc<dyn Bus>,
+    settings: EngineSettings,
+    view: EngineView,
+    threads: Vec<JoinHandle<()>>,
+    stop_flags: Vec<Arc<AtomicBool>>,
+    closing: Arc<(Mutex<bool>, Condvar)>,
+    stopped: Arc<Mutex<Vec<(&'static str, String)>>>,
+}
+
+/// What others may see of an engine; cheap to clone.
+#[derive(Clone)]
+pub struct EngineView {
+    stages: Arc<Mutex<BTreeMap<&'static str, Stage>>>,
+    registry: Arc<Mutex<Registry>>,
+    loss: Loss,
+}
+
+#[derive(Clone)]
+struct Stage {
+    metrics: StageMetrics,
+    stopped: Option<String>,
+}
+
+/// A stage as it is now.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StageStatus {
+    /// Name.
+    pub name: String,
+    /// `running`, `restoring`, `waiting` (commits wait) or `stopped`.
+    pub state: &'static str,
+    /// Why it waits or stopped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    /// Records processed since the start.
+    pub records: u64,
+    /// Outputs since the start, by topic.
+    pub emitted: BTreeMap<String, u64>,
+    /// Rejects since the start, by reason.
+    pub rejects: BTreeMap<String, u64>,
+    /// Late records since the start.
+    pub late: u64,
+    /// Records behind the end, all partitions.
+    pub lag: u64,
+    /// Lowest watermark of its partitions, seconds since the epoch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub watermark_seconds: Option<i64>,
+    /// Bytes of the last snapshots.
+    pub state_bytes: u64,
+    /// Successful commits.
+    pub commits: u64,
+    /// Aborted transactions.
+    pub aborts: u64,
+    /// Restores.
+    pub restores: u64,
+    /// Records replayed.
+    pub replayed: u64,
+    /// Snapshots.
+    pub snapshots: u64,
+}
+
+impl Engine {
+    /// An engine without parts.
+    pub fn new(bus: Arc<dyn Bus>, settings: EngineSettings) -> Self {
+        let mut registry = Registry::with_prefix("nephoscope");
+        let build: Gauge = Gauge::default();
+        build.set(1);
+        let version = [("version".into(), VERSION.into())];
+        registry.sub_registry_with_labels(version.into_iter()).register("build_info", "Version of this program", build);
+        let view = EngineView { stages: Arc::default(), registry: Arc::new(Mutex::new(registry)), loss: Loss::default() };
+        Self { bus, settings, view, threads: Vec::new(), stop_flags: Vec::new(), closing: Arc::default(), stopped: Arc::default() }
+    }
+
+    /// What others may see.
+    pub fn view(&self) -> EngineView {
+        self.view.clone()
+    }
+
+    /// Where losses are reported.
+    pub fn loss(&self) -> Loss {
+        self.view.loss.clone()
+    }
+
+    /// Creates every topic of the table, with its dead letters, as the embedded bus lays them out.
+    ///
+    /// # Errors
+    /// If a topic exists in another shape.
+    pub fn ensure_topics(bus: &dyn Bus) -> Result<(), BusError> {
+        let spec = |name: &str| {
+            let layout = topics::layout(name)?;
+            Some(TopicSpec {
+                name: TopicName::new(name),
+                partitions: layout.partitions_embedded,
+                cleanup: layout.cleanup,
+                retention_ms: layout.retention_ms_embedded,
+                retention_bytes: layout.retention_bytes_embedded,
+            })
+        };
+        let names = topics::TOPICS.iter().flat_map(|topic| [topic.name.to_string(), format!("{}{}", topic.name, topics::DLQ_SUFFIX)]);
+        let specs: Vec<_> = names.filter_map(|name| spec(&name)).collect();
+        bus.ensure_topics(&specs)
+    }
+
+    /// Starts a processor on a thread of its own. If it ever stops with an error, the others run on and an alert says so.
+    ///
+    /// # Errors
+    /// If its configuration cannot work or the thread cannot be started.
+    pub fn spawn<P: Processor>(&mut self, config: P::Config) -> Result<(), WorkerError> {
+        let metrics = StageMetrics::default();
+        let clock = Box::new(SystemClock);
+        let mut worker = Worker::<P>::new(Arc::clone(&self.bus), config, self.settings.clone(), clock, self.loss(), metrics.clone())?;
+        metrics.register(P::NAME, &mut lock(&self.view.registry));
+        lock(&self.view.stages).insert(P::NAME, Stage { metrics, stopped: None });
+        self.stop_flags.push(worker.stop_flag());
+        let (view, stopped, closing) = (self.view.clone(), Arc::clone(&self.stopped), Arc::clone(&self.closing));
+        let run = move || {
+            let Err(error) = worker.run() else { return };
+            let why = error_chain(&error);
+            tracing::error!(part = P::NAME, why, "part stopped");
+            if let Some(stage) = lock(&view.stages).get_mut(P::NAME) {
+                stage.metrics.update(|totals| totals.ready = false);
+                stage.stopped = Some(why.clone());
+            }
+            lock(&stopped).push((P::NAME, why));
+            closing.1.notify_all();
+        };
+        let thread = std::thread::Builder::new().name(P::NAME.into()).spawn(run);
+        self.threads.push(thread.map_err(|source| BusError::Io { what: format!("cannot start a thread for {}", P::NAME), source })?);
+        Ok(())
+    }
+
+    /// Starts the thread that publishes losses and stopped parts as alerts.
+    ///
+    /// # Errors
+    /// If its publisher cannot be opened.
+    pub fn spawn_watch(&mut self) -> Result<(), BusError> {
+        let mut publisher = self.bus.publisher(RUNTIME_SOURCE)?;
+        let (loss, stopped, closing) = (self.loss(), Arc::clone(&self.stopped), Arc::clone(&self.closing));
+        let clock = SystemClock;
+        let run = move || {
+            let mut published = Duration::ZERO;
+            let mut closed = lock(&closing.0);
+            loop {
+                let ended = *closed;
+                if ended || clock.monotonic().saturating_sub(published) >= LOSS_PERIOD {
+                    published = clock.monotonic();
+                    if let Err(error) = loss.publish(wall_clock(), publisher.as_mut()) {
+                        tracing::error!(%error, "losses could not be published");
+                    }
+                }
+                let parts = std::mem::take(&mut *lock(&stopped));
+                let mut batch = PublishBatch::default();
+                for (part, why) in &parts {
+                    loss::push_alert(&mut batch, part_stopped(part, why));
+                }
+                if !batch.is_empty()
+                    && let Err(error) = publisher.publish(&batch, &[])
+                {
+                    tracing::error!(%error, "a stopped part could not be published");
+                }
+                if ended {
+                    return;
+                }
+                closed = closing.1.wait_timeout(closed, Duration::from_secs(1)).unwrap_or_else(PoisonError::into_inner).0;
+            }
+        };
+        let thread = std::thread::Builder::new().name("watch".into()).spawn(run);
+        self.threads.push(thread.map_err(|source| BusError::Io { what: "cannot start the watch".into(), source })?);
+        Ok(())
+    }
+
+    /// Lets every part finish its batch, write a snapshot and leave, then waits for all of them.
+    pub fn stop(mut self) {
+        for flag in &self.stop_flags {
+            flag.store(true, Ordering::Relaxed);
+        }
+        *lock(&self.closing.0) = true;
+        self.closing.1.notify_all();
+        for thread in self.threads.drain(..) {
+            let name = thread.thread().name().unwrap_or("part").to_string();
+            if thread.join().is_err() {
+                tracing::error!(name, "thread panicked");
+            }
+        }
+    }
+}
+
+impl EngineView {
+    /// Adds metrics of another part.
+    pub fn with_registry<T>(&self, add: impl FnOnce(&mut Registry) -> T) -> T {
+        add(&mut lock(&self.registry))
+    }
+
+    /// All metrics in the OpenMetrics text format.
+    pub fn metrics_text(&self) -> String {
+        let mut text = String::new();
+        // Writing to a string cannot fail.
+        let _ = prometheus_client::encoding::text::encode(&mut text, &lock(&self.registry));
+        text
+    }
+
+    /// Losses since the start.
+    pub fn losses(&self) -> Vec<loss::LossTotal> {
+        self.loss.totals()
+    }
+
+    /// All stages, by name.
+    pub fn stages(&self) -> Vec<StageStatus> {
+        lock(&self.stages).iter().map(|(name, stage)| stage.status(name)).collect()
+    }
+
+    /// Whether every worker made a round within 30 s; the names of those that did not.
+    pub fn not_alive(&self) -> Vec<&'static str> {
+        let now = u64::try_from(SystemClock.monotonic().as_millis()).unwrap_or(u64::MAX);
+        let silent = |stage: &Stage| stage.stopped.is_none() && now.saturating_sub(stage.metrics.ticked_ms()) > ALIVE_MS;
+        lock(&self.stages).iter().filter(|(_, stage)| silent(stage)).map(|(name, _)| *name).collect()
+    }
+
+    /// The stages that are not processing, and why.
+    pub fn not_ready(&self) -> Vec<(String, String)> {
+        let reason = |stage: StageStatus| match stage.state {
+            "running" => None,
+            state => Some((stage.name, stage.why.unwrap_or_else(|| state.into()))),
+        };
+        self.stages().into_iter().filter_map(reason).collect()
+    }
+}
+
+impl Stage {
+    fn status(&self, name: &str) -> StageStatus {
+        let totals = self.metrics.totals();
+        let state = match (&self.stopped, &totals.stalled, totals.ready) {
+            (Some(_), _, _) => "stopped",
+            (_, Some(_), _) => "waiting",
+            (_, _, true) => "running",
+            _ => "restoring",
+        };
+        let mut rejects = BTreeMap::new();
+        for ((_, reason), count) in &totals.rejects {
+            *rejects.entry(reason.to_string()).or_default() += count;
+        }
+        let instances = || totals.instances.values();
+        StageStatus {
+            name: name.into(),
+            state,
+            why: self.stopped.clone().or(totals.stalled.clone()),
+            records: totals.records.values().sum(),
+            emitted: totals.emitted.iter().map(|(topic, count)| (topic.to_string(), *count)).collect(),
+            rejects,
+            late: totals.late,
+            lag: instances().map(|instance| instance.lag).sum(),
+            watermark_seconds: instances().filter_map(|instance| instance.watermark).min().map(|time| time.millis() / 1_000),
+            state_bytes: instances().map(|instance| instance.state_bytes).sum(),
+            commits: totals.commits.get("ok").copied().unwrap_or(0),
+            aborts: totals.aborts,
+            restores: totals.restores,
+            replayed: totals.replayed,
+            snapshots: totals.snapshots,
+        }
+    }
+}
+
+fn part_stopped(part: &str, why: &str) -> schemas::Alert {
+    let mut alert = loss::runtime_alert("NephoscopePartStopped", Severity::High, [("part", part)], wall_clock());
+    alert.message = format!("part {part} of nephoscope stopped: {why}");
+    alert.description =
+        format!("{why}\nThe other parts run on. Nothing is lost: {part} goes on where it stopped once it is started again.");
+    alert
+}
+
+/// An error with all its causes, on one line.
+pub fn error_chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
