@@ -46,9 +46,9 @@ pub trait Processor: Sized + Send + 'static {
     /// Topics that it writes, besides alerts.
     fn outputs(config: &Self::Config) -> Vec<TopicName>;
 
-    /// How long it waits for stragglers.
-    fn lateness(_config: &Self::Config) -> Lateness {
-        Lateness::DEFAULT
+    /// How long it waits for stragglers, if its method asks for something else than the operator's setting.
+    fn lateness(_config: &Self::Config) -> Option<Lateness> {
+        None
     }
 
     /// The largest snapshot that these caps allow, in bytes. A configuration whose bound is above the runtime's limit is refused at start.

@@ -1,6 +1,7 @@
 //! The engine that runs a [processor](stream_core::Processor) exactly once, whatever crashes.
 
 pub mod bus;
+pub mod config;
 pub mod dead_letters;
 pub mod engine;
 pub mod gathered;

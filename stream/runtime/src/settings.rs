@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use stream_core::Lateness;
 
 use crate::bus::BatchLimits;
 
@@ -61,13 +62,24 @@ impl Default for StateSettings {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TimeSettings {
+    /// Watermarks stay this far behind the newest record: 5 s covers the batching of syslog relays and OTLP exporters.
+    pub lateness_ms: i64,
+    /// A processor is told of a watermark when it has moved by this much.
+    pub watermark_step_ms: i64,
     /// A partition at its end gets an idle tick after each such span of silence.
     pub idle_ms: u64,
 }
 
 impl Default for TimeSettings {
     fn default() -> Self {
-        Self { idle_ms: 10_000 }
+        let Lateness { lateness_ms, watermark_step_ms } = Lateness::DEFAULT;
+        Self { lateness_ms, watermark_step_ms, idle_ms: 10_000 }
+    }
+}
+
+impl TimeSettings {
+    pub(crate) fn lateness(&self) -> Lateness {
+        Lateness { lateness_ms: self.lateness_ms, watermark_step_ms: self.watermark_step_ms }
     }
 }
 

@@ -19,7 +19,7 @@ use std::{
 };
 
 use schemas::EventTime;
-use stream_core::{Applied, ConfigError, Lateness, NextOffset, Offset, Outbox, Processor, Reject, StateError, TopicPartition};
+use stream_core::{Applied, ConfigError, NextOffset, Offset, Outbox, Processor, Reject, StateError, TopicPartition};
 
 use crate::{
     bus::{Bus, BusError, CommitBatch, CommitError, Restoring, Session, StateWrite, WorkerSpec},
@@ -717,7 +717,7 @@ fn context<'a, P: Processor>(
     partitions: u32,
     now: Duration,
 ) -> Context<'a, P::Config> {
-    let lateness: Lateness = P::lateness(config);
+    let lateness = P::lateness(config).unwrap_or_else(|| settings.time.lateness());
     Context { config, lateness, partitions, version: VERSION, settings: &settings.state, now }
 }
 

@@ -60,7 +60,7 @@ pub(super) struct Run<'a, P: Processor> {
 impl<'a, P: Processor> Run<'a, P> {
     pub(super) fn new(config: &'a P::Config, at: &TopicPartition) -> Result<Self, TestCaseError> {
         let processor = P::new(config, at).map_err(|error| TestCaseError::fail(format!("the configuration is refused: {error}")))?;
-        let instance = Instance::new(processor, EventClock::default(), at.clone(), P::lateness(config));
+        let instance = Instance::new(processor, EventClock::default(), at.clone(), P::lateness(config).unwrap_or_default());
         let out = Outbox::new(P::NAME);
         Ok(Self { config, instance, entries: Vec::new(), out, next: NextOffset(0), appended_at: EPOCH, idle_ms: 0 })
     }
