@@ -1,0 +1,107 @@
+//! The one way in which state comes back: the last committed snapshot, then everything since, outputs discarded.
+
+use std::collections::BTreeMap;
+
+use stream_core::{NextOffset, Processor, TopicPartition};
+
+use super::{Feed, Slot, Worker, WorkerError, context};
+use crate::{
+    bus::{BusError, Restoring},
+    owned::Owned,
+    state::StoredState,
+};
+
+impl<P: Processor> Worker<P> {
+    /// One slice of restoring each partition that needs it.
+    pub(super) fn restore(&mut self) -> Result<(), WorkerError> {
+        let restoring: Vec<_> = self.slots.iter().filter(|(_, slot)| matches!(slot, Slot::Restoring)).map(|(at, _)| at.clone()).collect();
+        for at in restoring {
+            let Some(session) = &mut self.session else { return Ok(()) };
+            match session.restore_step(&at) {
+                Ok(Restoring::Pending) => {}
+                Ok(Restoring::Ready(image)) => self.restored(&at, StoredState::read(&at, &image)?)?,
+                Err(BusError::Lost(why)) => self.lose_session(&why),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    fn restored(&mut self, at: &TopicPartition, stored: Option<StoredState>) -> Result<(), WorkerError> {
+        let partitions = self.bus.partitions(&at.topic)?;
+        let Some(session) = &mut self.session else { return Ok(()) };
+        let group = session.committed(at)?;
+        let context = context::<P>(&self.config, &self.settings, partitions, self.clock.monotonic());
+        let slot = match stored {
+            None => {
+                let mut owned = Owned::fresh(at, group.unwrap_or_default(), &context)?;
+                owned.awaits_broadcasts = !self.spec.broadcasts.is_empty();
+                Slot::Running(Box::new(owned))
+            }
+            Some(stored) => {
+                let position = stored.position.next;
+                if let Some(group) = group.filter(|group| *group != position) {
+                    return Err(WorkerError::GroupMoved { at: at.clone(), group, position });
+                }
+                let (owned, replay) = Owned::restored(at, stored, &context)?;
+                Slot::Replaying(Box::new(owned), replay)
+            }
+        };
+        let (Slot::Running(owned) | Slot::Replaying(owned, _)) = &slot else { return Ok(()) };
+        session.seek(at, owned.next)?;
+        if !owned.awaits_broadcasts {
+            session.resume(at);
+        }
+        self.metrics.update(|totals| totals.restores += 1);
+        self.slots.insert(at.clone(), slot);
+        Ok(())
+    }
+
+    /// Lets replaying instances live through gathered records again, outputs discarded, until they are where they committed.
+    pub(super) fn replay(&mut self) -> Result<(), WorkerError> {
+        let begun = self.clock.cpu();
+        let mut replayed = BTreeMap::<TopicPartition, u32>::new();
+        for (at, record) in self.gathered.records() {
+            let Some(Slot::Replaying(owned, replay)) = self.slots.get_mut(at) else { continue };
+            if owned.finish_replay(replay, &mut self.outbox)? {
+                continue;
+            }
+            owned.replay_record(record, replay, &mut self.outbox)?;
+            *replayed.entry(at.clone()).or_default() += 1;
+        }
+        self.charge(begun, &replayed);
+        self.metrics.update(|totals| totals.replayed += u64::from(replayed.values().sum::<u32>()));
+        let replaying: Vec<_> =
+            self.slots.iter().filter(|(_, slot)| matches!(slot, Slot::Replaying(..))).map(|(at, _)| at.clone()).collect();
+        for at in replaying {
+            let Some(Slot::Replaying(mut owned, mut replay)) = self.slots.remove(&at) else { continue };
+            let done = owned.finish_replay(&mut replay, &mut self.outbox)?;
+            self.outbox.clear();
+            let slot = if done { Slot::Running(owned) } else { Slot::Replaying(owned, replay) };
+            self.slots.insert(at, slot);
+        }
+        Ok(())
+    }
+
+    /// Broadcasts are read only while every instance is where it committed, because a replay must not meet them; and from
+    /// where the instance that has seen least left off.
+    pub(super) fn open_feeds(&mut self) -> Result<(), WorkerError> {
+        let Some(session) = &mut self.session else { return Ok(()) };
+        let running = !self.slots.is_empty() && self.slots.values().all(|slot| matches!(slot, Slot::Running(_)));
+        for (at, feed) in &mut self.feeds {
+            if !running && feed.open {
+                session.pause(at);
+                *feed = Feed::default();
+            } else if running && !feed.open {
+                let seen = |slot: &Slot<P>| match slot {
+                    Slot::Running(owned) => owned.broadcasts.get(at).copied().unwrap_or_default(),
+                    _ => NextOffset::default(),
+                };
+                session.seek(at, self.slots.values().map(seen).min().unwrap_or_default())?;
+                session.resume(at);
+                feed.open = true;
+            }
+        }
+        Ok(())
+    }
+}
