@@ -199,6 +199,11 @@ impl<P: Processor> Worker<P> {
             }
             Err(error) => return Err(error.into()),
         }
+        for (at, _) in self.gathered.records() {
+            if let Some(Slot::Replaying(owned, _) | Slot::Running(owned)) = self.slots.get_mut(at) {
+                owned.at_end = false;
+            }
+        }
         for event in std::mem::take(&mut self.gathered.events) {
             self.on_event(event)?;
         }
