@@ -15,6 +15,10 @@ use crate::{Outbox, Reject, RejectReason, SnapshotReader, SnapshotWriter, StateE
 pub const OPEN_MAX: usize = 10_000;
 /// Bytes of text in open alerts at most, with the same consequence: 1.6 KiB each when all [`OPEN_MAX`] are open.
 pub const OPEN_BYTES_MAX: usize = 16 << 20;
+/// Alerts that one watermark resolves at most: one record may cause 10,000 outputs and 8 MiB, and others want theirs too.
+const RESOLVED_MAX: usize = 1_000;
+/// Bytes of their texts.
+const RESOLVED_BYTES_MAX: usize = 1 << 20;
 /// A firing alert is repeated after this much event time.
 pub const REPEAT_MS: i64 = 300_000;
 /// New alerts per host and window, below severity high.
@@ -64,6 +68,8 @@ struct Open {
     alert: Alert,
     emitted_at: EventTime,
     resolve_after_ms: Option<i64>,
+    /// When it was last seen, in the time of the watermark: an alert of a host whose clock is slow is not over at once.
+    quiet_from: EventTime,
     /// How often it was seen.
     count: u64,
     /// The budget held it back: nobody was told that it fires, so nobody is told that it ended.
@@ -84,6 +90,8 @@ pub struct AlertBook {
     model: Model,
     open: BTreeMap<String, Open>,
     budgets: BTreeMap<String, Budget>,
+    /// The last one that came.
+    watermark: EventTime,
     /// Sum of [`Open::bytes`].
     #[serde(skip)]
     open_bytes: usize,
@@ -119,6 +127,7 @@ impl AlertBook {
         let alert = self.alert(draft, now)?;
         if let Some(open) = self.open.get_mut(&alert.fingerprint) {
             let before = open.bytes();
+            open.quiet_from = now.max(self.watermark);
             let outcome = open.recur(alert, out);
             self.open_bytes = self.open_bytes - before + open.bytes();
             return outcome;
@@ -126,7 +135,8 @@ impl AlertBook {
         let host = alert.labels.get("host").cloned().unwrap_or_default();
         let held_back = alert.severity < Severity::High && !self.spend(&host, &alert.name, now);
         let folded = held_back.then(|| self.budget_exceeded(&host));
-        let open = Open { alert, emitted_at: now, resolve_after_ms, count: 1, held_back };
+        let quiet_from = now.max(self.watermark);
+        let open = Open { alert, emitted_at: now, resolve_after_ms, quiet_from, count: 1, held_back };
         while self.open.len() >= OPEN_MAX || (!self.open.is_empty() && self.open_bytes + open.bytes() > OPEN_BYTES_MAX) {
             self.close_least(now, out)?;
         }
@@ -150,13 +160,26 @@ impl AlertBook {
         if open.held_back { Ok(()) } else { out.alert(open.resolved(whole_millis(now))) }
     }
 
-    /// Event time moved: alerts that have not recurred for long enough resolve.
+    /// Event time moved: alerts that have not recurred for long enough resolve, at most as many at once as one record may
+    /// cause; the others with the next watermark.
     ///
     /// # Errors
     /// If an output limit is broken.
     pub fn on_watermark(&mut self, now: EventTime, out: &mut Outbox) -> Result<(), Reject> {
-        let quiet = |open: &Open| open.resolve_after_ms.is_some_and(|after| now.millis_since(open.alert.last_received) >= after);
-        let ended: Vec<String> = self.open.iter().filter(|(_, open)| quiet(open)).map(|(fingerprint, _)| fingerprint.clone()).collect();
+        self.watermark = self.watermark.max(whole_millis(now));
+        let quiet = |open: &Open| open.resolve_after_ms.is_some_and(|after| self.watermark.millis_since(open.quiet_from) >= after);
+        let mut bytes = 0;
+        let ended: Vec<String> = self
+            .open
+            .iter()
+            .filter(|(_, open)| quiet(open))
+            .take_while(|(_, open)| {
+                bytes += open.bytes();
+                bytes <= RESOLVED_BYTES_MAX
+            })
+            .take(RESOLVED_MAX)
+            .map(|(fingerprint, _)| fingerprint.clone())
+            .collect();
         for fingerprint in ended {
             self.resolve(&fingerprint, now, out)?;
         }
@@ -286,7 +309,7 @@ fn whole_millis(time: EventTime) -> EventTime {
 impl Open {
     /// Bytes of its texts, and what stands around them in a snapshot.
     fn bytes(&self) -> usize {
-        const FRAME_BYTES: usize = 640;
+        const FRAME_BYTES: usize = 680;
         const EVIDENCE_BYTES: usize = 64;
         let alert = &self.alert;
         let entries = |entries: &BTreeMap<String, String>| entries.iter().map(|(key, value)| key.len() + value.len() + 8).sum::<usize>();

@@ -165,6 +165,33 @@ fn a_clock_far_ahead_does_not_keep_a_budget_spent() {
 }
 
 #[test]
+fn an_alert_of_a_slow_clock_lasts_as_long_as_any_other() {
+    let mut desk = Desk::new();
+    let trouble = || AlertDraft { resolve_after_ms: Some(900_000), ..draft("web-1", "sshd", Severity::Warning) };
+    desk.watermark(0);
+    let slow_ms = -7_200_000;
+    assert_eq!(desk.fire(trouble(), slow_ms)[0].started_at, T0.plus_millis(slow_ms));
+    assert!(desk.watermark(899_999).is_empty());
+    desk.restore();
+    assert_eq!(statuses(&desk.watermark(900_000)), [(AlertStatus::Resolved, Severity::Warning)]);
+}
+
+#[test]
+fn many_alerts_that_end_together_resolve_within_the_output_limits() {
+    let mut desk = Desk::new();
+    let annotations = || [("detail".to_string(), "x".repeat(400))].into();
+    for unit in 0..5_000 {
+        let one = draft("web-1", &unit.to_string(), Severity::High);
+        desk.fire(AlertDraft { resolve_after_ms: Some(1), annotations: annotations(), ..one }, 0);
+    }
+    let mut resolved = std::collections::BTreeSet::new();
+    for second in 1..60 {
+        resolved.extend(desk.watermark(second * 1_000).into_iter().map(|alert| alert.fingerprint));
+    }
+    assert_eq!((resolved.len(), desk.book.open_count()), (5_000, 0));
+}
+
+#[test]
 fn a_full_book_closes_the_oldest_of_the_lowest_severity_but_first_what_nobody_saw() {
     let mut desk = Desk::new();
     for unit in 0..=BUDGET_PER_HOST {
