@@ -1,7 +1,7 @@
-//! Fan-out: which live templates differ in one plain word only.
+//! Fan-out: which live templates differ in one word only.
 //!
 //! Many words at one place are names, few are verbs: "user ada logged in" … "user zoe logged in" is one event, "disk started"
-//! and "disk paused" are two. The index knows for each template and each of its plain words the hole that is left when
+//! and "disk paused" are two. The index knows for each template and each of its words the hole that is left when
 //! the word is taken out; templates that leave the same hole are alternatives at that place.
 
 use std::collections::HashSet;
@@ -64,7 +64,7 @@ impl Fanout {
         widest.map(|(place, serials)| Alternatives { place, serials: serials.clone() })
     }
 
-    /// Each plain word's place with the hash of all that stands before and behind it. Two words at least: a template that
+    /// Each word's place with the hash of all that stands before and behind it. Two words at least: a template that
     /// is one word has no context that would make the word a parameter.
     fn holes_of(&self, template: &Template) -> Vec<(usize, u64)> {
         let hashes: Vec<u64> = template.parts.iter().map(|part| xxh3_64(template.part(part).as_bytes())).collect();
@@ -73,12 +73,12 @@ impl Fanout {
         let mut before = 0;
         let mut holes = Vec::new();
         for (place, ((part, hash), behind)) in template.parts.iter().zip(&hashes).zip(&behind).enumerate() {
-            if part.kind == TokenKind::Plain && !self.pinned_words.contains(template.part(part)) {
+            if part.kind == TokenKind::Word && !self.pinned_words.contains(template.part(part)) {
                 holes.push((place, join(join(before, *behind), place as u64)));
             }
             before = join(before, *hash);
         }
-        let plain = template.parts.iter().filter(|part| part.kind == TokenKind::Plain).count();
+        let plain = template.parts.iter().filter(|part| part.kind == TokenKind::Word).count();
         if plain < 2 { Vec::new() } else { holes }
     }
 }

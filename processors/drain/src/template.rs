@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::token::{PLACEHOLDER, Token, TokenKind, Tokens, template_kind};
+use crate::token::{PLACEHOLDER, Token, TokenKind, Tokens, template_kind, variable};
 
 /// Longest canonical text.
 pub const TEXT_BYTES_MAX: usize = 4096;
@@ -176,8 +176,8 @@ impl Template {
         self.text.get(part.text.0 as usize..part.text.1 as usize).unwrap_or_default()
     }
 
-    /// Compares part by part; `None` if the skeletons differ or two different plain words meet: the same sentence about
-    /// other things is one event, another sentence is another ("VM started", "VM paused": Drain3 #109).
+    /// Compares part by part; `None` if the skeletons differ or two different words meet: the same sentence about
+    /// other values is one event, another sentence is another ("VM started", "VM paused": Drain3 #109).
     pub(crate) fn compare(&self, line: &Tokens) -> Option<Likeness> {
         if self.parts.len() != line.list().len() {
             return None;
@@ -190,7 +190,7 @@ impl Template {
                 (ours, theirs) if ours == theirs && self.part(part).as_bytes() == line.text(token) => {
                     likeness.equal += u32::from(ours.is_content())
                 }
-                (TokenKind::Plain, TokenKind::Plain) => return None,
+                (TokenKind::Word, TokenKind::Word) if variable(self.part(part).as_bytes()) != variable(line.text(token)) => return None,
                 (ours, theirs) if ours.is_content() && theirs.is_content() => likeness.widened += 1,
                 _ => return None,
             }

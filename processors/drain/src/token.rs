@@ -52,10 +52,8 @@ pub(crate) enum TokenKind {
     Blank,
     /// One byte outside words.
     Delimiter,
-    /// A word of letters, `_`, `-` and an optional final dot: part of what a line says.
-    Plain,
-    /// Another word without digits.
-    Mixed,
+    /// A word without a value in it: part of what a line says.
+    Word,
     /// A parameter.
     Wild,
 }
@@ -63,7 +61,7 @@ pub(crate) enum TokenKind {
 impl TokenKind {
     /// Words and parameters are content; blanks and delimiters are the skeleton around it.
     pub(crate) fn is_content(self) -> bool {
-        matches!(self, Self::Plain | Self::Mixed | Self::Wild)
+        matches!(self, Self::Word | Self::Wild)
     }
 }
 
@@ -178,7 +176,7 @@ impl Tokens {
         let prefix = if seen & DIGIT != 0 { identifier_prefix(word) } else { 0 };
         if prefix > 0 {
             self.identifier((start, start + prefix, end), line);
-        } else if seen & DIGIT != 0 || (seen & LETTER != 0 && self.in_identity_slot()) {
+        } else if (seen & DIGIT != 0 && numbered_name(word).is_none()) || (seen & LETTER != 0 && self.in_identity_slot()) {
             self.placeholder((start, end), ParamType::Word);
         } else {
             self.push(word_kind(word), word, (start, end), ParamType::Text);
@@ -233,7 +231,7 @@ impl Tokens {
         {
             self.pop();
         } else {
-            self.push(TokenKind::Plain, prefix, (start, value), ParamType::Text);
+            self.push(TokenKind::Word, prefix, (start, value), ParamType::Text);
         }
         self.placeholder((value, end), ParamType::Word);
     }
@@ -253,7 +251,7 @@ impl Tokens {
         }
         let blank = tokens.next_if(|token| token.kind == TokenKind::Blank).is_some();
         let Some(before) = tokens.next() else { return };
-        let same_quantity = before.kind == TokenKind::Plain
+        let same_quantity = before.kind == TokenKind::Word
             && inner.is_some_and(|token| token.param == ParamType::Quantity)
             && tokens.next().is_some_and(|token| token.kind == TokenKind::Blank)
             && tokens.next().is_some_and(|token| token.kind == TokenKind::Wild);
@@ -304,7 +302,7 @@ pub(crate) fn template_kind(text: &str) -> Option<(TokenKind, usize)> {
         ([], b' ') => Some((TokenKind::Blank, 1)),
         ([], byte) if class(*byte) & BLANK != 0 => None,
         ([], _) => Some((TokenKind::Delimiter, 1)),
-        _ if word.iter().any(u8::is_ascii_digit) => None,
+        _ if word.iter().any(u8::is_ascii_digit) && numbered_name(word).is_none() => None,
         _ => Some((word_kind(word), word.len())),
     }
 }
@@ -325,13 +323,24 @@ fn identifier_prefix(word: &[u8]) -> usize {
     if named && number.first().is_some_and(u8::is_ascii_digit) { prefix } else { 0 }
 }
 
-/// Kind of a word without digits. Marks alone ("-", "/", "....") part what stands around them.
-fn word_kind(word: &[u8]) -> TokenKind {
-    if !word.iter().any(|byte| byte.is_ascii_alphabetic() || !byte.is_ascii()) {
-        return TokenKind::Delimiter;
+/// What two words share that are plainly values of one variable: truth values, or one name with another number. For any other
+/// word the word itself.
+pub(crate) fn variable(word: &[u8]) -> &[u8] {
+    if word.eq_ignore_ascii_case(b"false") { b"true" } else { numbered_name(word).unwrap_or(word) }
+}
+
+/// The name in `eth0` or `SOCKS5`: letters with one digit behind them are a word, more digits make a value.
+fn numbered_name(word: &[u8]) -> Option<&[u8]> {
+    match word.strip_suffix(b".").unwrap_or(word) {
+        [name @ .., digit] if digit.is_ascii_digit() && name.len() >= 2 && name.iter().all(u8::is_ascii_alphabetic) => Some(name),
+        _ => None,
     }
-    let stem = word.strip_suffix(b".").unwrap_or(word);
-    if stem.iter().all(|byte| class(*byte) & LETTER != 0) || names_constant(stem) { TokenKind::Plain } else { TokenKind::Mixed }
+}
+
+/// Kind of a run of word bytes without values. Marks alone ("-", "/", "....") part what stands around them.
+fn word_kind(word: &[u8]) -> TokenKind {
+    let lettered = word.iter().any(|byte| byte.is_ascii_alphanumeric() || !byte.is_ascii());
+    if lettered { TokenKind::Word } else { TokenKind::Delimiter }
 }
 
 /// `a.b.SCREEN_ON`: a dotted name whose last part is written as constants are. It is one of a few things a program can say, no value.

@@ -7,7 +7,7 @@ use hashlink::LruCache;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::template::{Likeness, Part, Template, TemplateId};
-use crate::token::{TokenKind, Tokens};
+use crate::token::{TokenKind, Tokens, variable};
 
 /// Hash state without a random seed: nothing in this crate may differ between two runs.
 pub(crate) type Hasher = FixedState;
@@ -36,7 +36,7 @@ pub(crate) struct Cluster {
 struct Bucket {
     /// Changes with every change of the bucket and is never the same twice.
     version: u64,
-    /// By hash of the first content token where that is a plain word.
+    /// By hash of the first content token where that is a word; words of one variable together.
     by_word: HashMap<u64, Vec<Serial>>,
     /// Those that begin with anything else.
     open: Vec<Serial>,
@@ -146,8 +146,8 @@ impl Tree {
         let bucket = self.buckets.get(&skeleton)?;
         let first = line.list().iter().find(|token| token.kind.is_content());
         let by_word = first
-            .filter(|token| token.kind == TokenKind::Plain)
-            .and_then(|token| bucket.by_word.get(&xxh3_64(line.text(token))))
+            .filter(|token| token.kind == TokenKind::Word)
+            .and_then(|token| bucket.by_word.get(&xxh3_64(variable(line.text(token)))))
             .map_or(&[][..], Vec::as_slice);
         let mut best: Option<(f64, u32, TemplateId, Candidate)> = None;
         for serial in by_word.iter().chain(&bucket.open) {
@@ -180,11 +180,11 @@ fn bone(kind: TokenKind, text: &[u8]) -> u8 {
     match kind {
         TokenKind::Blank => b' ',
         TokenKind::Delimiter => text.first().copied().unwrap_or_default(),
-        TokenKind::Plain | TokenKind::Mixed | TokenKind::Wild => b'w',
+        TokenKind::Word | TokenKind::Wild => b'w',
     }
 }
 
 fn first_word(template: &Template) -> Option<u64> {
     let first: &Part = template.parts.iter().find(|part| part.kind.is_content())?;
-    (first.kind == TokenKind::Plain).then(|| xxh3_64(template.part(first).as_bytes()))
+    (first.kind == TokenKind::Word).then(|| xxh3_64(variable(template.part(first).as_bytes())))
 }

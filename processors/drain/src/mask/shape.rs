@@ -282,7 +282,8 @@ impl<'a> Shapes<'a> {
         let slash = |b: &u8| matches!(b, b'/' | b'\\');
         let rooted = matches!(word, [b'/' | b'\\', ..] | [b'~', b'/', ..]);
         let segments = word.split(slash).filter(|s| s.iter().any(u8::is_ascii_alphanumeric)).count();
-        if rooted && segments >= 2 {
+        let slashes = word.iter().filter(|b| slash(b)).count();
+        if rooted && segments >= 1 && slashes >= 2 {
             return Some((end, ParamType::Path));
         }
         let inner = |mark: u8| {
@@ -293,7 +294,7 @@ impl<'a> Shapes<'a> {
             .filter(|w| matches!(w, [a, b'.', b] if (a.is_ascii_alphanumeric() || *a == b'_') && (b.is_ascii_alphanumeric() || *b == b'_')))
             .count();
         let lettered = word.iter().any(u8::is_ascii_alphabetic);
-        let dotted = dots >= 2 && lettered && !word.iter().any(slash) && !names_constant(word);
+        let dotted = dots >= 2 && lettered && !names_constant(word);
         (dotted || inner(b'$') || inner(b'@') || (word.first() == Some(&b'@') && word.len() > 2)).then_some((end, ParamType::Name))
     }
 
