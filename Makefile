@@ -1,0 +1,31 @@
+# Each target works on a fresh Debian or Ubuntu machine: what is missing is installed first.
+.PHONY: up demo test lint fmt bench eval help
+
+help: ## list the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 14
+
+up: ## build, then watch this machine (page on http://127.0.0.1:7700)
+	@scripts/build
+	@exec target/release/nephoscope up $(ARGS)
+
+demo: ## build, then a five-minute story on the real pipeline
+	@scripts/build
+	@exec target/release/nephoscope demo $(ARGS)
+
+test: ## all tests; says what it skipped and why
+	@scripts/test
+
+lint: ## formatting and lints, warnings are errors
+	@scripts/setup build lint
+	@scripts/with-cargo fmt --all --check
+	@scripts/with-cargo clippy --release --workspace --all-targets --all-features -- -D warnings
+
+fmt: ## format all code
+	@scripts/with-cargo fmt --all
+
+bench: ## every bench, ours and the peers side by side
+	@scripts/bench
+
+eval: ## accuracy on public data: make eval DATA=dir
+	@scripts/build
+	@scripts/with-cargo run --release -q -p nephoscope-eval -- loghub --data $(DATA)
