@@ -73,7 +73,8 @@ impl Fanout {
         let mut before = 0;
         let mut holes = Vec::new();
         for (place, ((part, hash), behind)) in template.parts.iter().zip(&hashes).zip(&behind).enumerate() {
-            if part.kind == TokenKind::Word && !self.pinned_words.contains(template.part(part)) {
+            let key = template.parts.get(place + 1).is_some_and(|next| template.part(next) == "=");
+            if part.kind == TokenKind::Word && !key && !self.pinned_words.contains(template.part(part)) {
                 holes.push((place, join(join(before, *behind), place as u64)));
             }
             before = join(before, *hash);

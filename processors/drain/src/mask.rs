@@ -41,6 +41,8 @@ pub enum ParamType {
     Quantity,
     /// Number.
     Number,
+    /// Numbers joined by commas.
+    List,
     /// Word that no shape describes: it holds a digit, stands in an identity slot or varies between lines.
     Word,
     /// More than one value, or a value with what surrounds it.
@@ -64,6 +66,7 @@ impl ParamType {
             Self::Hex => "hex",
             Self::Quantity => "quantity",
             Self::Number => "number",
+            Self::List => "list",
             Self::Word => "word",
             Self::Text => "text",
         }

@@ -176,7 +176,7 @@ impl Tokens {
         let prefix = if seen & DIGIT != 0 { identifier_prefix(word) } else { 0 };
         if prefix > 0 {
             self.identifier((start, start + prefix, end), line);
-        } else if (seen & DIGIT != 0 && numbered_name(word).is_none()) || (seen & LETTER != 0 && self.in_identity_slot()) {
+        } else if (seen & DIGIT != 0 && !is_numbered_name(word)) || (seen & LETTER != 0 && self.in_identity_slot()) {
             self.placeholder((start, end), ParamType::Word);
         } else {
             self.push(word_kind(word), word, (start, end), ParamType::Text);
@@ -208,15 +208,19 @@ impl Tokens {
 
     /// Pushes a placeholder, or lets the last one grow when only a blank lies between.
     fn placeholder(&mut self, line: (usize, usize), param: ParamType) {
-        if let [.., Token { kind: TokenKind::Wild, .. }, joint] = self.list.as_slice()
-            && (joint.kind == TokenKind::Blank || self.text(joint) == b",")
-        {
-            self.pop();
+        let mut joined = ParamType::Text;
+        if let [.., value @ Token { kind: TokenKind::Wild, .. }, joint] = self.list.as_slice() {
+            let listed =
+                matches!(value.param, ParamType::Number | ParamType::List) && param == ParamType::Number && self.text(joint) == b",";
+            if listed || joint.kind == TokenKind::Blank {
+                joined = if listed { ParamType::List } else { ParamType::Text };
+                self.pop();
+            }
         }
         match self.list.last_mut() {
             Some(last) if last.kind == TokenKind::Wild => {
                 last.line.1 = short(line.1);
-                last.param = ParamType::Text;
+                last.param = joined;
             }
             _ => self.push(TokenKind::Wild, PLACEHOLDER.as_bytes(), line, param),
         }
@@ -302,7 +306,7 @@ pub(crate) fn template_kind(text: &str) -> Option<(TokenKind, usize)> {
         ([], b' ') => Some((TokenKind::Blank, 1)),
         ([], byte) if class(*byte) & BLANK != 0 => None,
         ([], _) => Some((TokenKind::Delimiter, 1)),
-        _ if word.iter().any(u8::is_ascii_digit) && numbered_name(word).is_none() => None,
+        _ if word.iter().any(u8::is_ascii_digit) && !is_numbered_name(word) => None,
         _ => Some((word_kind(word), word.len())),
     }
 }
@@ -323,18 +327,21 @@ fn identifier_prefix(word: &[u8]) -> usize {
     if named && number.first().is_some_and(u8::is_ascii_digit) { prefix } else { 0 }
 }
 
-/// What two words share that are plainly values of one variable: truth values, or one name with another number. For any other
-/// word the word itself.
+/// What words have in common that are plainly values of one variable: truth values, or names with a number behind them
+/// (`eth0`, `lo1`). For any other word the word itself.
 pub(crate) fn variable(word: &[u8]) -> &[u8] {
-    if word.eq_ignore_ascii_case(b"false") { b"true" } else { numbered_name(word).unwrap_or(word) }
+    let truth = word.eq_ignore_ascii_case(b"true") || word.eq_ignore_ascii_case(b"false");
+    match () {
+        _ if truth => b"true",
+        _ if is_numbered_name(word) => b"0",
+        _ => word,
+    }
 }
 
-/// The name in `eth0` or `SOCKS5`: letters with one digit behind them are a word, more digits make a value.
-fn numbered_name(word: &[u8]) -> Option<&[u8]> {
-    match word.strip_suffix(b".").unwrap_or(word) {
-        [name @ .., digit] if digit.is_ascii_digit() && name.len() >= 2 && name.iter().all(u8::is_ascii_alphabetic) => Some(name),
-        _ => None,
-    }
+/// `eth0`, `SOCKS5`: letters with one digit behind them are a word, more digits make a value.
+fn is_numbered_name(word: &[u8]) -> bool {
+    let word = word.strip_suffix(b".").unwrap_or(word);
+    matches!(word, [name @ .., digit] if digit.is_ascii_digit() && name.len() >= 2 && name.iter().all(u8::is_ascii_alphabetic))
 }
 
 /// Kind of a run of word bytes without values. Marks alone ("-", "/", "....") part what stands around them.

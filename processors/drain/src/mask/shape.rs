@@ -284,7 +284,7 @@ impl<'a> Shapes<'a> {
         let segments = word.split(slash).filter(|s| s.iter().any(u8::is_ascii_alphanumeric)).count();
         let slashes = word.iter().filter(|b| slash(b)).count();
         if rooted && segments >= 1 && slashes >= 2 {
-            return Some((end, ParamType::Path));
+            return Some((self.glob(end), ParamType::Path));
         }
         let inner = |mark: u8| {
             word.windows(3).any(|w| matches!(w, [a, m, b] if *m == mark && a.is_ascii_alphanumeric() && b.is_ascii_alphanumeric()))
@@ -293,9 +293,22 @@ impl<'a> Shapes<'a> {
             .windows(3)
             .filter(|w| matches!(w, [a, b'.', b] if (a.is_ascii_alphanumeric() || *a == b'_') && (b.is_ascii_alphanumeric() || *b == b'_')))
             .count();
+        // What stands before "=" is a key, and keys are words.
+        let key = self.at(start + word.len()) == b'=';
         let lettered = word.iter().any(u8::is_ascii_alphabetic);
-        let dotted = dots >= 2 && lettered && !names_constant(word);
+        let dotted = dots >= 2 && lettered && !key && !names_constant(word);
         (dotted || inner(b'$') || inner(b'@') || (word.first() == Some(&b'@') && word.len() > 2)).then_some((end, ParamType::Name))
+    }
+
+    /// End of a path that goes on with `*` and more words.
+    fn glob(&self, mut end: usize) -> usize {
+        while self.at(end) == b'*' || (self.at(end - 1) == b'*' && class(self.at(end)) & WORD != 0) {
+            end += 1;
+            while class(self.at(end)) & WORD != 0 {
+                end += 1;
+            }
+        }
+        end
     }
 
     /// `Fri Jun 17 07:07:00 2005`, `Jun 17`, `17 Jun`: month and weekday names count only beside a number.
