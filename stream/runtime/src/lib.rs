@@ -15,6 +15,7 @@ pub mod publish;
 pub mod settings;
 #[cfg(feature = "sim")]
 pub mod sim;
+pub mod source;
 pub mod state;
 pub mod time;
 pub mod worker;
