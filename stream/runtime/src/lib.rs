@@ -3,6 +3,7 @@
 pub mod bus;
 pub mod config;
 pub mod dead_letters;
+pub mod embedded;
 pub mod engine;
 pub mod gathered;
 pub mod inspect;

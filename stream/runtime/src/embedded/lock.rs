@@ -1,0 +1,56 @@
+//! The lock of the data directory: one process writes, or several read.
+
+use std::{
+    fs::{File, OpenOptions, TryLockError},
+    io::{self, Read, Seek, Write},
+    path::Path,
+};
+
+use crate::bus::BusError;
+
+/// Holds the lock until it is dropped; the end of the process frees it too (flock).
+#[derive(Debug)]
+pub(super) struct DirectoryLock {
+    _file: File,
+}
+
+impl DirectoryLock {
+    /// Takes the lock for writing, and leaves the process id in the file.
+    pub(super) fn exclusive(directory: &Path) -> Result<Self, BusError> {
+        let mut file = open(directory)?;
+        taken(directory, &mut file, File::try_lock)?;
+        let written = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", std::process::id()));
+        // On a full disk the id is missing from an error message that may never be printed.
+        drop(written);
+        Ok(Self { _file: file })
+    }
+
+    /// Takes the lock for reading.
+    pub(super) fn shared(directory: &Path) -> Result<Self, BusError> {
+        let mut file = open(directory)?;
+        taken(directory, &mut file, File::try_lock_shared)?;
+        Ok(Self { _file: file })
+    }
+}
+
+fn open(directory: &Path) -> Result<File, BusError> {
+    let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(directory.join("LOCK"));
+    opened.map_err(|source| failed(directory, source))
+}
+
+fn taken(directory: &Path, file: &mut File, lock: fn(&File) -> Result<(), TryLockError>) -> Result<(), BusError> {
+    match lock(file) {
+        Ok(()) => Ok(()),
+        Err(TryLockError::Error(source)) => Err(failed(directory, source)),
+        Err(TryLockError::WouldBlock) => {
+            let mut holder = String::new();
+            let pid = file.read_to_string(&mut holder).ok().and_then(|_| holder.trim().parse::<u32>().ok());
+            let who = pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"));
+            Err(BusError::Fatal(format!("{} is in use by {who}", directory.display())))
+        }
+    }
+}
+
+fn failed(directory: &Path, source: io::Error) -> BusError {
+    BusError::Io { what: format!("cannot lock {}", directory.display()), source }
+}

@@ -1,0 +1,172 @@
+//! A bus in a temporary directory, and short ways to use it.
+
+use std::{path::Path, time::Duration};
+
+use schemas::topics::Cleanup;
+use stream_core::{
+    EventClock, HeaderBuffer, Instance, NextOffset, Outbox, Partition, Processor, Record, Reject, SnapshotReader, SnapshotWriter,
+    StateError, TopicName, TopicPartition,
+};
+use stream_runtime::{
+    bus::{BatchLimits, Bus, CommitBatch, CommitError, Session, StateWrite, TopicSpec, WorkerSpec},
+    embedded::{Durability, EmbeddedBus, EmbeddedConfig},
+    gathered::{Gathered, PartitionEvent},
+    inspect::{Inspect, ReadLimits},
+    publish::{Publish, PublishBatch},
+};
+
+pub const IN: &str = "in.v1";
+pub const OUT: &str = "out.v1";
+pub const LIMITS: BatchLimits =
+    BatchLimits { records_max: 1_000, bytes_max: 1 << 20, batch_time_max: Duration::from_millis(20), quiet: Duration::from_millis(5) };
+
+/// Small limits, so that few records make many segments and leave the memory soon.
+pub fn config() -> EmbeddedConfig {
+    EmbeddedConfig { durability: Durability::Os, tail_bytes_max: 64 << 10, segment_bytes_max: 64 << 10, ..Default::default() }
+}
+
+pub fn topic(name: &str, partitions: u32) -> TopicSpec {
+    TopicSpec { name: name.into(), partitions, cleanup: Cleanup::Delete, retention_ms: 3_600_000, retention_bytes: 1 << 30 }
+}
+
+pub fn open(directory: &Path) -> EmbeddedBus {
+    let bus = EmbeddedBus::open(directory, config()).unwrap();
+    bus.ensure_topics(&[topic(IN, 1), topic(OUT, 1)]).unwrap();
+    bus
+}
+
+pub fn at(topic: &str, partition: u32) -> TopicPartition {
+    TopicPartition::new(&topic.into(), Partition(partition))
+}
+
+pub fn worker(processor: &str) -> WorkerSpec {
+    WorkerSpec { processor: processor.into(), inputs: vec![IN.into()], broadcasts: vec![] }
+}
+
+pub fn batch(topic: &str, values: impl IntoIterator<Item = String>) -> PublishBatch {
+    let mut batch = PublishBatch::default();
+    for value in values {
+        batch.push(&topic.into(), None, Some(value.as_bytes()), Default::default()).unwrap();
+    }
+    batch
+}
+
+pub fn publish(publisher: &mut dyn Publish, topic: &str, values: impl IntoIterator<Item = String>) {
+    publisher.publish(&batch(topic, values), b"").unwrap();
+}
+
+pub fn values(gathered: &Gathered) -> Vec<String> {
+    gathered.records().map(|(_, record)| String::from_utf8_lossy(record.value.unwrap_or(b"-")).into_owned()).collect()
+}
+
+/// Everything from a position to the end.
+pub fn read_from(bus: &EmbeddedBus, at: &TopicPartition, from: u64) -> Vec<(u64, String)> {
+    let limits = ReadLimits { records_max: usize::MAX, bytes_max: usize::MAX, wait: Duration::ZERO };
+    let mut gathered = Gathered::default();
+    bus.read(at, NextOffset(from), &limits, &mut gathered).unwrap();
+    let offsets = gathered.records().map(|(_, record)| record.offset.0);
+    offsets.zip(values(&gathered)).collect()
+}
+
+pub fn read_values(bus: &EmbeddedBus, topic: &str) -> Vec<String> {
+    read_from(bus, &at(topic, 0), 0).into_iter().map(|(_, value)| value).collect()
+}
+
+/// Gathers once.
+pub fn gather(session: &mut dyn Session) -> Gathered {
+    let mut gathered = Gathered::default();
+    session.gather(&LIMITS, &mut gathered).unwrap();
+    gathered
+}
+
+/// Gathers until `count` records have come; fails if a gather brings none for two seconds.
+pub fn gather_values(session: &mut dyn Session, count: usize) -> Vec<String> {
+    let limits = BatchLimits { quiet: Duration::from_secs(2), batch_time_max: Duration::ZERO, ..LIMITS };
+    let mut all = Vec::new();
+    while all.len() < count {
+        let mut gathered = Gathered::default();
+        session.gather(&limits, &mut gathered).unwrap();
+        assert!(!gathered.is_empty(), "nothing came after {} of {count} records", all.len());
+        all.extend(values(&gathered));
+    }
+    all
+}
+
+pub fn assigned(gathered: &Gathered) -> Vec<TopicPartition> {
+    let assigned = |event: &PartitionEvent| match event {
+        PartitionEvent::Assigned(at) => Some(at.clone()),
+        _ => None,
+    };
+    gathered.events.iter().filter_map(assigned).collect()
+}
+
+/// A session of a processor that has taken its partitions and reads them from where the group stood.
+pub fn started(bus: &EmbeddedBus, spec: &WorkerSpec) -> Box<dyn Session> {
+    let mut session = bus.open(spec).unwrap();
+    for at in assigned(&gather(&mut *session)) {
+        let from = session.committed(&at).unwrap().unwrap_or_default();
+        session.seek(&at, from).unwrap();
+        session.resume(&at);
+    }
+    session
+}
+
+/// Puts each record out as it came in.
+pub struct Copier;
+
+#[derive(Debug, Clone, Default, serde::Serialize, serde::Deserialize)]
+pub struct CopierConfig {}
+
+impl Processor for Copier {
+    type Config = CopierConfig;
+    const NAME: &'static str = "copier";
+    const STATE_VERSION: u16 = 1;
+    fn inputs(_: &CopierConfig) -> Vec<TopicName> {
+        vec![IN.into()]
+    }
+    fn outputs(_: &CopierConfig) -> Vec<TopicName> {
+        vec![OUT.into()]
+    }
+    fn state_bytes_bound(_: &CopierConfig) -> u64 {
+        0
+    }
+    fn new(_: &CopierConfig, _: &TopicPartition) -> Result<Self, stream_core::ConfigError> {
+        Ok(Self)
+    }
+    fn on_record(&mut self, record: Record<'_>, out: &mut Outbox) -> Result<(), Reject> {
+        out.emit_with_headers(&OUT.into(), record.key, record.value, record.headers)
+    }
+    fn snapshot(&self, _: &mut SnapshotWriter) -> Result<(), StateError> {
+        Ok(())
+    }
+    fn restore(_: &SnapshotReader<'_>, _: &CopierConfig, _: &TopicPartition) -> Result<Self, StateError> {
+        Ok(Self)
+    }
+}
+
+/// Commits copies of all records, with the position and a state key per partition.
+pub fn commit_copies(session: &mut dyn Session, gathered: &Gathered) -> Result<(), CommitError> {
+    let mut out = Outbox::new("copier");
+    let mut positions = std::collections::BTreeMap::new();
+    for (at, record) in gathered.records() {
+        Instance::new(Copier, EventClock::default(), at.clone(), Default::default()).apply(record, &mut out);
+        positions.insert(at.clone(), record.offset.next());
+    }
+    let pos = |(at, next): (&TopicPartition, &NextOffset)| StateWrite {
+        at: at.clone(),
+        key: "pos".into(),
+        value: Some(next.0.to_string().into_bytes()),
+    };
+    let state: Vec<_> = positions.iter().map(pos).collect();
+    let positions: Vec<_> = positions.into_iter().collect();
+    session.begin().unwrap();
+    session.commit(&CommitBatch { outputs: &out, state: &state, positions: &positions })
+}
+
+pub fn headers(list: &[(&str, &str)]) -> HeaderBuffer {
+    let mut headers = HeaderBuffer::default();
+    for (name, value) in list {
+        headers.push(name, Some(value.as_bytes()));
+    }
+    headers
+}
