@@ -1,5 +1,7 @@
 //! The engine that runs a [processor](stream_core::Processor) exactly once, whatever crashes.
 
+#[cfg(feature = "http")]
+pub mod api;
 pub mod bus;
 pub mod config;
 pub mod dead_letters;
@@ -12,6 +14,8 @@ pub mod metrics;
 #[cfg_attr(not(feature = "sim"), allow(dead_code))]
 mod mutation;
 mod owned;
+#[cfg(feature = "binary")]
+pub mod process;
 pub mod publish;
 pub mod settings;
 #[cfg(feature = "sim")]
