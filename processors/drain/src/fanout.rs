@@ -15,72 +15,99 @@ use crate::tree::{HashMap, Hasher, Serial};
 /// The index of holes. It holds live clusters only: whoever inserts or removes a cluster says so here.
 #[derive(Debug)]
 pub(crate) struct Fanout {
-    holes: HashMap<u64, Vec<Serial>>,
+    holes: HashMap<u64, Vec<Alternative>>,
+    /// Distinct words that make a place a parameter.
+    words_min: usize,
     pinned_words: HashSet<String, Hasher>,
 }
 
+/// What stands in a hole.
+#[derive(Clone, Copy, Debug)]
+struct Alternative {
+    serial: Serial,
+    /// A placeholder: a value has been seen there, so the place is a parameter already.
+    wild: bool,
+}
+
 /// A place where enough alternatives meet.
-pub(crate) struct Alternatives {
+pub(crate) struct Place {
     /// Index of the part that becomes a placeholder.
-    pub place: usize,
-    /// Clusters that may be alternatives there: the hole is a hash, whoever merges compares.
+    pub index: usize,
+    /// Clusters that leave the same hole: the hole is a hash, whoever merges compares.
     pub serials: Vec<Serial>,
 }
 
+/// A place of a template and the hash of all around it.
+struct Hole {
+    index: usize,
+    hash: u64,
+    wild: bool,
+    /// Words outside.
+    context: usize,
+}
+
+/// Words around a place that a single value among words needs to make it a parameter: "state 5" and "state lost" have too little in
+/// common to be one event.
+pub(crate) const CONTEXT_MIN: usize = 2;
+
 impl Fanout {
     /// `pinned` words never are alternatives.
-    pub(crate) fn new(pinned: impl IntoIterator<Item = String>) -> Self {
-        Self { holes: HashMap::default(), pinned_words: pinned.into_iter().collect() }
+    pub(crate) fn new(words_min: usize, pinned: impl IntoIterator<Item = String>) -> Self {
+        Self { holes: HashMap::default(), words_min, pinned_words: pinned.into_iter().collect() }
     }
 
     pub(crate) fn insert(&mut self, serial: Serial, template: &Template) {
-        for (_, hole) in self.holes_of(template) {
-            self.holes.entry(hole).or_default().push(serial);
+        for Hole { hash, wild, .. } in self.holes_of(template) {
+            self.holes.entry(hash).or_default().push(Alternative { serial, wild });
         }
     }
 
     pub(crate) fn remove(&mut self, serial: Serial, template: &Template) {
-        for (_, hole) in self.holes_of(template) {
-            if let Some(serials) = self.holes.get_mut(&hole) {
-                serials.retain(|s| *s != serial);
-                if serials.is_empty() {
-                    self.holes.remove(&hole);
+        for Hole { hash, .. } in self.holes_of(template) {
+            if let Some(alternatives) = self.holes.get_mut(&hash) {
+                alternatives.retain(|other| other.serial != serial);
+                if alternatives.is_empty() {
+                    self.holes.remove(&hash);
                 }
             }
         }
     }
 
-    /// The place of `template` with the most alternatives, if they are at least `least`; of equals the first.
-    pub(crate) fn widest(&self, template: &Template, least: usize) -> Option<Alternatives> {
-        let mut widest: Option<(usize, &Vec<Serial>)> = None;
-        for (place, hole) in self.holes_of(template) {
-            if let Some(serials) = self.holes.get(&hole)
-                && serials.len() >= least
-                && widest.is_none_or(|(_, most)| serials.len() > most.len())
-            {
-                widest = Some((place, serials));
+    /// The place of `template` with the most alternatives among those that are parameters: a value stands beside the words, or the
+    /// words are many. Of equals the first.
+    pub(crate) fn parameter(&self, template: &Template) -> Option<Place> {
+        let mut widest: Option<(usize, &Vec<Alternative>)> = None;
+        for Hole { index, hash, context, .. } in self.holes_of(template) {
+            let Some(alternatives) = self.holes.get(&hash) else { continue };
+            let valued = context >= CONTEXT_MIN && alternatives.iter().any(|other| other.wild);
+            let least = if valued { 2 } else { self.words_min };
+            if alternatives.len() >= least && widest.is_none_or(|(_, most)| alternatives.len() > most.len()) {
+                widest = Some((index, alternatives));
             }
         }
-        widest.map(|(place, serials)| Alternatives { place, serials: serials.clone() })
+        widest.map(|(index, alternatives)| Place { index, serials: alternatives.iter().map(|other| other.serial).collect() })
     }
 
-    /// Each word's place with the hash of all that stands before and behind it. Two words at least: a template that
-    /// is one word has no context that would make the word a parameter.
-    fn holes_of(&self, template: &Template) -> Vec<(usize, u64)> {
+    /// The places that may vary. Keys (`name=`) do not, and at least one word must stand outside the hole: without context
+    /// nothing makes a word a parameter.
+    fn holes_of(&self, template: &Template) -> Vec<Hole> {
         let hashes: Vec<u64> = template.parts.iter().map(|part| xxh3_64(template.part(part).as_bytes())).collect();
         let mut behind: Vec<u64> = hashes.iter().rev().scan(0, |hash, part| Some(std::mem::replace(hash, join(*hash, *part)))).collect();
         behind.reverse();
+        let words = template.parts.iter().filter(|part| part.kind == TokenKind::Word).count();
         let mut before = 0;
         let mut holes = Vec::new();
-        for (place, ((part, hash), behind)) in template.parts.iter().zip(&hashes).zip(&behind).enumerate() {
-            let key = template.parts.get(place + 1).is_some_and(|next| template.part(next) == "=");
-            if part.kind == TokenKind::Word && !key && !self.pinned_words.contains(template.part(part)) {
-                holes.push((place, join(join(before, *behind), place as u64)));
+        for (index, ((part, own), behind)) in template.parts.iter().zip(&hashes).zip(&behind).enumerate() {
+            let key = template.parts.get(index + 1).is_some_and(|next| template.part(next) == "=");
+            let fixed = key || self.pinned_words.contains(template.part(part));
+            let wild = part.kind == TokenKind::Wild;
+            let context = words - usize::from(part.kind == TokenKind::Word);
+            if part.kind.is_content() && !fixed && context > 0 {
+                holes.push(Hole { index, hash: join(join(before, *behind), index as u64), wild, context });
             }
-            before = join(before, *hash);
+            before = join(before, *own);
         }
-        let plain = template.parts.iter().filter(|part| part.kind == TokenKind::Word).count();
-        if plain < 2 { Vec::new() } else { holes }
+        holes
     }
 }
 

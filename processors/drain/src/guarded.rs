@@ -8,7 +8,7 @@ use xxhash_rust::xxh3::xxh3_128;
 use crate::change::{Change, ChangeKind, FROM_MAX, Match, TemplateEvent, TemplateInfo};
 use crate::config::{Config, ConfigError};
 use crate::explosion::ExplosionGuard;
-use crate::fanout::{Alternatives, Fanout};
+use crate::fanout::{CONTEXT_MIN, Fanout};
 use crate::mask::{Masker, ParamType};
 use crate::param::{Param, Params};
 use crate::signature::{Entry, Signatures};
@@ -91,7 +91,7 @@ impl Drain {
         Ok(Self {
             masker: Masker::new(&config.masks)?,
             tree: Tree::new(),
-            fanout: Fanout::new(config.pin.iter().cloned()),
+            fanout: Fanout::new(config.fanout, config.pin.iter().cloned()),
             signatures: Signatures::new(config.signature_cache),
             explosion: ExplosionGuard::new(config.clusters_max),
             pinned: config.pin.iter().map(|text| TemplateId::of(&canonical(text))).collect(),
@@ -177,7 +177,8 @@ impl Drain {
         let (learn, sim_th) = (self.config.learn, self.config.sim_th);
         let pinned = &self.pinned;
         let found = self.tree.search(tokens, skeleton, |cluster, likeness| {
-            likeness.widened == 0 || (learn && likeness.similarity() >= sim_th && !pinned.contains(&cluster.template.id))
+            likeness.widened == 0
+                || (learn && likeness.equal >= CONTEXT_MIN as u32 && likeness.similarity() >= sim_th && !pinned.contains(&cluster.template.id))
         });
         match found {
             Some(found) if found.likeness.widened == 0 => {
@@ -240,18 +241,15 @@ impl Drain {
         self.merge_alternatives(serial)
     }
 
-    /// Merges until no place of the resulting template has [`Config::fanout`] alternatives. Each round leaves fewer clusters.
+    /// Merges until no place of the resulting template has alternatives that make it a parameter. Each round leaves fewer clusters.
     fn merge_alternatives(&mut self, serial: Serial) -> Serial {
         let Some(template) = self.tree.peek(serial).map(|cluster| cluster.template.clone()) else { return serial };
-        let Some(Alternatives { place, serials }) = self.fanout.widest(&template, self.config.fanout) else { return serial };
-        let merged = template.widen(|index, part| index == place || part.kind == TokenKind::Wild);
-        let alternative = |other: &Cluster| {
-            !self.pinned.contains(&other.template.id)
-                && other.template.parts.len() == template.parts.len()
-                && other.template.widen(|index, part| index == place || part.kind == TokenKind::Wild).id == merged.id
-        };
-        let members: Vec<Serial> = serials.into_iter().filter(|s| self.tree.peek(*s).is_some_and(alternative)).collect();
-        if members.len() < self.config.fanout || !members.contains(&serial) {
+        let Some(place) = self.fanout.parameter(&template) else { return serial };
+        let widen = |template: &Template| template.widen(|index, part| index == place.index || part.kind == TokenKind::Wild);
+        let merged = widen(&template);
+        let alternative = |other: &Cluster| !self.pinned.contains(&other.template.id) && widen(&other.template).id == merged.id;
+        let members: Vec<Serial> = place.serials.into_iter().filter(|s| self.tree.peek(*s).is_some_and(alternative)).collect();
+        if members.len() < 2 || !members.contains(&serial) {
             return serial;
         }
         self.replace(members, merged)

@@ -350,16 +350,6 @@ fn word_kind(word: &[u8]) -> TokenKind {
     if lettered { TokenKind::Word } else { TokenKind::Delimiter }
 }
 
-/// `a.b.SCREEN_ON`: a dotted name whose last part is written as constants are. It is one of a few things a program can say, no value.
-pub(crate) fn names_constant(word: &[u8]) -> bool {
-    let Some(dot) = word.iter().rposition(|byte| *byte == b'.') else { return false };
-    let (path, constant) = word.split_at(dot);
-    constant.len() > 2
-        && constant.iter().skip(1).all(|byte| byte.is_ascii_uppercase() || *byte == b'_')
-        && path.iter().all(|byte| class(*byte) & LETTER != 0 || *byte == b'.')
-        && path.iter().any(u8::is_ascii_lowercase)
-}
-
 /// The longest prefix of at most `bytes_max` bytes that ends outside a word.
 fn head(line: &str, bytes_max: usize) -> &str {
     if line.len() <= bytes_max {

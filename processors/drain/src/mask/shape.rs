@@ -4,12 +4,14 @@
 //! with a digit, a mark (`. / \ @ $`) or a colon behind it is looked at again. A shape ends where no ASCII letter or digit follows.
 
 use super::{ParamType, Span};
-use crate::token::{DIGIT, MARK, WORD, class, names_constant};
+use crate::token::{DIGIT, MARK, WORD, class};
 
 /// Longest run of colon-joined hex groups taken for one value (a SHA-256 fingerprint has 95 bytes).
 const COLON_HEX_BYTES_MAX: usize = 96;
 /// Fewer hex digits are as likely a word or a decimal number.
 const HEX_BYTES_MIN: usize = 6;
+/// Fewer stars are emphasis.
+const STARS_MIN: usize = 4;
 /// Most groups of thousands in a number: more than 2^64 needs.
 const THOUSANDS_MAX: usize = 8;
 
@@ -43,6 +45,7 @@ impl<'a> Shapes<'a> {
                 at += 1;
                 let found = match byte {
                     b'<' => self.placeholder(start),
+                    b'*' => self.stars(start),
                     b':' if self.at(at) == b':' => self.colon_hex(start).map(|end| (end, ParamType::Ipv6)),
                     _ => None,
                 };
@@ -89,7 +92,7 @@ impl<'a> Shapes<'a> {
             return Some(span(first, found));
         }
         if seen & MARK != 0
-            && let Some(found) = self.name_or_path(start, end)
+            && let Some(found) = self.name_or_path(start, end, seen)
         {
             return Some(span(start, found));
         }
@@ -117,6 +120,13 @@ impl<'a> Shapes<'a> {
     /// `<*>` in the line itself: what was masked upstream is a value here as well, and masking twice changes nothing.
     fn placeholder(&self, start: usize) -> Found {
         self.starts_with(start, b"<*>").then_some((start + 3, ParamType::Text))
+    }
+
+    /// `****`: what C and Fortran print when a number has no room, and programs for what must not be read; with what is left of the value.
+    fn stars(&self, start: usize) -> Found {
+        let stars = self.bytes.get(start..)?.iter().take_while(|byte| **byte == b'*').count();
+        let rest = self.bytes.get(start + stars..)?.iter().take_while(|byte| class(**byte) & WORD != 0).count();
+        (stars >= STARS_MIN).then_some((start + stars + rest, ParamType::Text))
     }
 
     fn url(&self, colon: usize) -> Found {
@@ -272,8 +282,9 @@ impl<'a> Shapes<'a> {
         (plain && named && ends_in_letter && (2..=5).contains(&port) && self.ends(end + 1 + port)).then_some((end, ParamType::Host))
     }
 
-    /// Dotted names with at least two dots, `Outer$Inner`, `user@node`; absolute paths of at least two segments.
-    fn name_or_path(&self, start: usize, end: usize) -> Found {
+    /// Absolute paths, `user@node`, and dotted names with a digit. A dotted name without one is a word: whether it is an exception
+    /// (`java.io.IOException`) or a host of which there are many, only the other lines can tell.
+    fn name_or_path(&self, start: usize, end: usize, seen: u8) -> Found {
         let mut word = self.bytes.get(start..end)?;
         while let [head @ .., b'.'] = word {
             word = head;
@@ -286,18 +297,9 @@ impl<'a> Shapes<'a> {
         if rooted && segments >= 1 && slashes >= 2 {
             return Some((self.glob(end), ParamType::Path));
         }
-        let inner = |mark: u8| {
-            word.windows(3).any(|w| matches!(w, [a, m, b] if *m == mark && a.is_ascii_alphanumeric() && b.is_ascii_alphanumeric()))
-        };
-        let dots = word
-            .windows(3)
-            .filter(|w| matches!(w, [a, b'.', b] if (a.is_ascii_alphanumeric() || *a == b'_') && (b.is_ascii_alphanumeric() || *b == b'_')))
-            .count();
-        // What stands before "=" is a key, and keys are words.
-        let key = self.at(start + word.len()) == b'=';
-        let lettered = word.iter().any(u8::is_ascii_alphabetic);
-        let dotted = dots >= 2 && lettered && !key && !names_constant(word);
-        (dotted || inner(b'$') || inner(b'@') || (word.first() == Some(&b'@') && word.len() > 2)).then_some((end, ParamType::Name))
+        let node = word.iter().position(|b| *b == b'@').is_some_and(|at| at + 1 < word.len());
+        let dots = word.split(|b| *b == b'.').filter(|part| !part.is_empty()).count() > 2;
+        (node || (dots && seen & DIGIT != 0)).then_some((end, ParamType::Name))
     }
 
     /// End of a path that goes on with `*` and more words.
