@@ -1,7 +1,7 @@
 //! The engine loop: one thread, one processor, the partitions that a session assigns to it.
 //!
 //! ```text
-//! step: gather ─▶ restore (slices) ─▶ replay ─▶ broadcasts ─▶ records ─▶ idle ticks and idle snapshots
+//! step: restore (slices) ─▶ gather ─▶ replay ─▶ broadcasts ─▶ records ─▶ idle ticks and idle snapshots
 //!                                               └── each: begin, apply, commit ──┘
 //! ```
 //!
@@ -42,13 +42,16 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Where an owned partition is in its life.
 enum Slot<P> {
-    /// Its state is being read.
-    Restoring,
+    /// Its state is being read. If it did not fit the group's position the last time: both, to be looked at once more.
+    Restoring(Option<Mismatch>),
     /// It lives again through what was committed after its snapshot.
     Replaying(Box<Owned<P>>, Replay),
     /// It processes.
     Running(Box<Owned<P>>),
 }
+
+/// The group's position, and the one in the state.
+type Mismatch = (NextOffset, NextOffset);
 
 /// A broadcast partition, read whole.
 #[derive(Debug, Default)]
@@ -136,16 +139,19 @@ impl<P: Processor> Worker<P> {
         self.shutdown()
     }
 
-    /// One round: gather, restore, process, commit. Waits briefly if nothing is there.
+    /// One round: restore, gather, process, commit. Waits briefly if nothing is there.
+    ///
+    /// The restore comes first: a gather may bring records of a partition, then the news that it was taken away and given
+    /// back. Such records precede the restore that follows from the news, and must not meet its result.
     ///
     /// # Errors
     /// See [`WorkerError`]; the worker must then be dropped.
     pub fn step(&mut self) -> Result<(), WorkerError> {
         self.metrics.ticked(self.clock.monotonic());
+        self.restore()?;
         if !self.gather()? {
             return Ok(());
         }
-        self.restore()?;
         self.replay()?;
         self.open_feeds()?;
         self.process_broadcasts()?;
@@ -217,7 +223,8 @@ impl<P: Processor> Worker<P> {
             }
             PartitionEvent::Assigned(at) => {
                 tracing::info!(processor = P::NAME, partition = %at, "assigned");
-                self.slots.insert(at, Slot::Restoring);
+                self.slots.insert(at, Slot::Restoring(None));
+                self.close_feeds();
             }
             PartitionEvent::Revoked(at) => {
                 tracing::info!(processor = P::NAME, partition = %at, "revoked");
@@ -255,6 +262,7 @@ impl<P: Processor> Worker<P> {
         self.session = None;
         self.slots.clear();
         self.feeds.clear();
+        self.poisoned.clear();
         self.gathered.clear();
     }
 }

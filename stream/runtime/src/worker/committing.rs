@@ -106,11 +106,12 @@ impl<P: Processor> Worker<P> {
         let Some(session) = &mut self.session else { return };
         for at in gathered {
             if let Some(slot) = self.slots.get_mut(at)
-                && !matches!(slot, Slot::Restoring)
+                && !matches!(slot, Slot::Restoring(_))
             {
                 session.pause(at);
-                *slot = Slot::Restoring;
+                *slot = Slot::Restoring(None);
             }
         }
+        self.close_feeds();
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use stream_core::{NextOffset, Processor, TopicPartition};
 
-use super::{Feed, Slot, Worker, WorkerError, context};
+use super::{Feed, Mismatch, Slot, Worker, WorkerError, context};
 use crate::{
     bus::{BusError, Restoring},
     owned::Owned,
@@ -14,12 +14,16 @@ use crate::{
 impl<P: Processor> Worker<P> {
     /// One slice of restoring each partition that needs it.
     pub(super) fn restore(&mut self) -> Result<(), WorkerError> {
-        let restoring: Vec<_> = self.slots.iter().filter(|(_, slot)| matches!(slot, Slot::Restoring)).map(|(at, _)| at.clone()).collect();
-        for at in restoring {
+        let restoring = |(at, slot): (&TopicPartition, &Slot<P>)| match slot {
+            Slot::Restoring(mismatch) => Some((at.clone(), *mismatch)),
+            Slot::Replaying(..) | Slot::Running(_) => None,
+        };
+        let restoring: Vec<_> = self.slots.iter().filter_map(restoring).collect();
+        for (at, mismatch) in restoring {
             let Some(session) = &mut self.session else { return Ok(()) };
             match session.restore_step(&at) {
                 Ok(Restoring::Pending) => {}
-                Ok(Restoring::Ready(image)) => self.restored(&at, StoredState::read(&at, &image)?)?,
+                Ok(Restoring::Ready(image)) => self.restored(&at, StoredState::read(&at, &image)?, mismatch)?,
                 Err(BusError::Lost(why)) => self.lose_session(&why),
                 Err(error) => return Err(error.into()),
             }
@@ -27,7 +31,9 @@ impl<P: Processor> Worker<P> {
         Ok(())
     }
 
-    fn restored(&mut self, at: &TopicPartition, stored: Option<StoredState>) -> Result<(), WorkerError> {
+    /// State and group position are read one after the other; in between, whoever owns the partition by now may have
+    /// committed. So a mismatch counts only if it is still there when both have been read again.
+    fn restored(&mut self, at: &TopicPartition, stored: Option<StoredState>, before: Option<Mismatch>) -> Result<(), WorkerError> {
         let partitions = self.bus.partitions(&at.topic)?;
         let Some(session) = &mut self.session else { return Ok(()) };
         let group = session.committed(at)?;
@@ -41,7 +47,11 @@ impl<P: Processor> Worker<P> {
             Some(stored) => {
                 let position = stored.position.next;
                 if let Some(group) = group.filter(|group| *group != position) {
-                    return Err(WorkerError::GroupMoved { at: at.clone(), group, position });
+                    if before == Some((group, position)) {
+                        return Err(WorkerError::GroupMoved { at: at.clone(), group, position });
+                    }
+                    self.slots.insert(at.clone(), Slot::Restoring(Some((group, position))));
+                    return Ok(());
                 }
                 let (owned, replay) = Owned::restored(at, stored, &context)?;
                 Slot::Replaying(Box::new(owned), replay)
@@ -88,20 +98,24 @@ impl<P: Processor> Worker<P> {
     pub(super) fn open_feeds(&mut self) -> Result<(), WorkerError> {
         let Some(session) = &mut self.session else { return Ok(()) };
         let running = !self.slots.is_empty() && self.slots.values().all(|slot| matches!(slot, Slot::Running(_)));
-        for (at, feed) in &mut self.feeds {
-            if !running && feed.open {
-                session.pause(at);
-                *feed = Feed::default();
-            } else if running && !feed.open {
-                let seen = |slot: &Slot<P>| match slot {
-                    Slot::Running(owned) => owned.broadcasts.get(at).copied().unwrap_or_default(),
-                    _ => NextOffset::default(),
-                };
-                session.seek(at, self.slots.values().map(seen).min().unwrap_or_default())?;
-                session.resume(at);
-                feed.open = true;
-            }
+        for (at, feed) in self.feeds.iter_mut().filter(|(_, feed)| running && !feed.open) {
+            let seen = |slot: &Slot<P>| match slot {
+                Slot::Running(owned) => owned.broadcasts.get(at).copied().unwrap_or_default(),
+                _ => NextOffset::default(),
+            };
+            session.seek(at, self.slots.values().map(seen).min().unwrap_or_default())?;
+            session.resume(at);
+            feed.open = true;
         }
         Ok(())
+    }
+
+    /// An instance is not where it committed, or will come back from there: what broadcasts it has seen is open again.
+    pub(super) fn close_feeds(&mut self) {
+        let Some(session) = &mut self.session else { return };
+        for (at, feed) in &mut self.feeds {
+            session.pause(at);
+            *feed = Feed::default();
+        }
     }
 }
