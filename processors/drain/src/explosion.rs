@@ -49,7 +49,7 @@ impl ExplosionGuard {
             self.evictions.pop_front();
         }
         let oldest = self.evictions.front().copied().unwrap_or(now);
-        if self.evictions.len() > self.limit && now.saturating_sub(oldest).abs() <= WINDOW_NS {
+        if self.evictions.len() > self.limit && now.abs_diff(oldest) <= WINDOW_NS.unsigned_abs() {
             self.paused_until = Some(now.saturating_add(WINDOW_NS));
             self.evictions.clear();
         }

@@ -178,7 +178,10 @@ impl Drain {
         let pinned = &self.pinned;
         let found = self.tree.search(tokens, skeleton, |cluster, likeness| {
             likeness.widened == 0
-                || (learn && likeness.equal >= CONTEXT_MIN as u32 && likeness.similarity() >= sim_th && !pinned.contains(&cluster.template.id))
+                || (learn
+                    && likeness.equal >= CONTEXT_MIN as u32
+                    && likeness.similarity() >= sim_th
+                    && !pinned.contains(&cluster.template.id))
         });
         match found {
             Some(found) if found.likeness.widened == 0 => {
@@ -219,10 +222,10 @@ impl Drain {
         members.sort_unstable();
         members.dedup();
         let kind = if members.len() > 1 { ChangeKind::Merged } else { ChangeKind::Generalised };
-        let old: Vec<Cluster> = members.into_iter().filter_map(|serial| self.remove(serial)).collect();
-        let mut from: Vec<TemplateId> = old.iter().map(|cluster| cluster.template.id).filter(|id| *id != template.id).collect();
-        from.sort_unstable();
-        from.truncate(FROM_MAX);
+        let mut old: Vec<Cluster> = members.into_iter().filter_map(|serial| self.remove(serial)).collect();
+        // By id: serials differ after a restore, and nothing that is told may.
+        old.sort_by_key(|cluster| cluster.template.id);
+        let from = old.iter().map(|cluster| cluster.template.id).filter(|id| *id != template.id).take(FROM_MAX).collect();
         let change = Change { kind, from };
         for cluster in old.iter().filter(|cluster| cluster.template.id != template.id) {
             let superseded = TemplateEvent { template: cluster.into(), change: change.clone(), superseded_by: Some(template.id) };

@@ -138,7 +138,10 @@ impl Tokens {
                 at = self.word(line, start, &mut spans);
             } else {
                 self.push(TokenKind::Delimiter, &[byte], (start, at), ParamType::Text);
-                self.collapse_annotation(byte);
+                // A word right behind would be read as the rest of the value.
+                if line.get(at..).map_or(0, rest_of_value) == 0 {
+                    self.collapse_annotation(byte);
+                }
             }
         }
         at
@@ -162,21 +165,27 @@ impl Tokens {
                 }
                 return end;
             }
-            if byte == b'.' && line.get(end..).is_some_and(|rest| rest.starts_with(LEADER)) {
-                if end > start {
-                    break;
-                }
-                end += line.get(start..).map_or(0, |rest| rest.iter().take_while(|byte| **byte == b'.').count());
+            let leader = line.get(end..).map_or(0, leader_length);
+            if leader > 0 {
+                end += if end == start { leader } else { 0 };
                 break;
             }
             seen |= class(byte);
             end += 1;
         }
-        let word = line.get(start..end).unwrap_or_default();
-        let prefix = if seen & DIGIT != 0 { identifier_prefix(word) } else { 0 };
-        if prefix > 0 {
+        let mut word = line.get(start..end).unwrap_or_default();
+        let value = seen & DIGIT != 0 && !is_numbered_name(word);
+        if value {
+            // The full stop behind a value is punctuation; it is read next, by itself.
+            word = word.strip_suffix(b".").unwrap_or(word);
+            end = start + word.len();
+        }
+        let prefix = if value { identifier_prefix(word) } else { 0 };
+        if seen & (LETTER | DIGIT) != 0 && self.in_identity_slot() {
+            self.placeholder((start, end), ParamType::Word);
+        } else if prefix > 0 {
             self.identifier((start, start + prefix, end), line);
-        } else if (seen & DIGIT != 0 && !is_numbered_name(word)) || (seen & LETTER != 0 && self.in_identity_slot()) {
+        } else if value {
             self.placeholder((start, end), ParamType::Word);
         } else {
             self.push(word_kind(word), word, (start, end), ParamType::Text);
@@ -188,7 +197,7 @@ impl Tokens {
     fn word_around(&self, line: &[u8], span: &Span, spans: &mut Spans<'_>) -> (usize, bool) {
         let mut end = span.end;
         loop {
-            end += run(line, end, WORD);
+            end += line.get(end..).map_or(0, rest_of_value);
             // Another mask may begin inside this word and reach beyond it.
             match spans.next_if(|next| next.start < end) {
                 Some(next) => end = end.max(next.end),
@@ -297,11 +306,7 @@ pub(crate) fn template_kind(text: &str) -> Option<(TokenKind, usize)> {
     if text.starts_with(PLACEHOLDER) {
         return Some((TokenKind::Wild, PLACEHOLDER.len()));
     }
-    let mut word = bytes.get(..run(bytes, 0, WORD))?;
-    if let Some(leader) = word.windows(LEADER.len()).position(|dots| dots == LEADER) {
-        let dots = word.iter().skip(leader).take_while(|byte| **byte == b'.').count();
-        word = bytes.get(..if leader > 0 { leader } else { dots })?;
-    }
+    let word = bytes.get(..word_length(bytes).max(leader_length(bytes)))?;
     match (word, bytes.first()?) {
         ([], b' ') => Some((TokenKind::Blank, 1)),
         ([], byte) if class(*byte) & BLANK != 0 => None,
@@ -309,6 +314,24 @@ pub(crate) fn template_kind(text: &str) -> Option<(TokenKind, usize)> {
         _ if word.iter().any(u8::is_ascii_digit) && !is_numbered_name(word) => None,
         _ => Some((word_kind(word), word.len())),
     }
+}
+
+/// Length of the word that `line` begins with: it ends before the dots of a leader.
+fn word_length(line: &[u8]) -> usize {
+    let word = line.get(..run(line, 0, WORD)).unwrap_or_default();
+    word.windows(LEADER.len()).position(|dots| dots == LEADER).unwrap_or(word.len())
+}
+
+/// Length of what belongs to a value that ends inside a word: the rest of the word, but not a full stop.
+pub(crate) fn rest_of_value(line: &[u8]) -> usize {
+    let length = word_length(line);
+    length - usize::from(length > 0 && line.get(length - 1) == Some(&b'.'))
+}
+
+/// Length of the dots that `line` begins with, if they are a leader.
+pub(crate) fn leader_length(line: &[u8]) -> usize {
+    let dots = line.iter().take_while(|byte| **byte == b'.').count();
+    if dots < LEADER.len() { 0 } else { dots }
 }
 
 /// Length of the run of bytes of a class at `from`.

@@ -4,7 +4,7 @@
 //! with a digit, a mark (`. / \ @ $`) or a colon behind it is looked at again. A shape ends where no ASCII letter or digit follows.
 
 use super::{ParamType, Span};
-use crate::token::{DIGIT, MARK, WORD, class};
+use crate::token::{DIGIT, MARK, WORD, class, leader_length, rest_of_value};
 
 /// Longest run of colon-joined hex groups taken for one value (a SHA-256 fingerprint has 95 bytes).
 const COLON_HEX_BYTES_MAX: usize = 96;
@@ -41,36 +41,45 @@ impl<'a> Shapes<'a> {
         let mut at = from;
         while let Some(&byte) = self.bytes.get(at) {
             let start = at;
-            if class(byte) & WORD == 0 {
+            let found = if class(byte) & WORD == 0 {
                 at += 1;
-                let found = match byte {
+                match byte {
                     b'<' => self.placeholder(start),
                     b'*' => self.stars(start),
-                    b':' if self.at(at) == b':' => self.colon_hex(start).map(|end| (end, ParamType::Ipv6)),
+                    b':' if self.at(at) == b':' => self.colon_hex(start).map(|end| Span { start, end, kind: ParamType::Ipv6 }),
                     _ => None,
-                };
-                if let Some((end, kind)) = found {
-                    spans.push(Span { start, end, kind });
-                    at = end;
                 }
-                continue;
-            }
-            let mut seen = 0;
-            while let Some(&byte) = self.bytes.get(at)
-                && class(byte) & WORD != 0
-            {
-                seen |= class(byte);
-                at += 1;
-            }
-            let colon = self.at(at) == b':';
-            if seen & (DIGIT | MARK) == 0 && !colon && !self.begins_calendar_word(start, at) {
-                continue;
-            }
-            if let Some(span) = self.word(start, at, seen) {
+            } else {
+                let (end, seen) = self.extent(start);
+                at = end;
+                let plain = seen & (DIGIT | MARK) == 0 && self.at(end) != b':' && !self.begins_calendar_word(start, end);
+                if plain { None } else { self.word(start, end, seen) }
+            };
+            if let Some(mut span) = found {
+                // What follows in the same word belongs to the value.
+                let rest = self.bytes.get(span.end..).map_or(0, rest_of_value);
+                span.end += rest;
+                span.kind = if rest > 0 { ParamType::Text } else { span.kind };
                 at = at.max(span.end);
                 spans.push(span);
             }
         }
+    }
+
+    /// End of the word at `start` and the classes of its bytes; the dots of a leader are a word of their own.
+    fn extent(&self, start: usize) -> (usize, u8) {
+        let (mut end, mut seen) = (start, 0);
+        while let Some(&byte) = self.bytes.get(end)
+            && class(byte) & WORD != 0
+        {
+            let leader = if byte == b'.' { self.bytes.get(end..).map_or(0, leader_length) } else { 0 };
+            if leader > 0 {
+                return (if end == start { end + leader } else { end }, seen);
+            }
+            seen |= class(byte);
+            end += 1;
+        }
+        (end, seen)
     }
 
     /// The shape of the word `[start, end)`, which may reach beyond the word.
@@ -118,15 +127,14 @@ impl<'a> Shapes<'a> {
     }
 
     /// `<*>` in the line itself: what was masked upstream is a value here as well, and masking twice changes nothing.
-    fn placeholder(&self, start: usize) -> Found {
-        self.starts_with(start, b"<*>").then_some((start + 3, ParamType::Text))
+    fn placeholder(&self, start: usize) -> Option<Span> {
+        self.starts_with(start, b"<*>").then_some(Span { start, end: start + 3, kind: ParamType::Text })
     }
 
     /// `****`: what C and Fortran print when a number has no room, and programs for what must not be read; with what is left of the value.
-    fn stars(&self, start: usize) -> Found {
+    fn stars(&self, start: usize) -> Option<Span> {
         let stars = self.bytes.get(start..)?.iter().take_while(|byte| **byte == b'*').count();
-        let rest = self.bytes.get(start + stars..)?.iter().take_while(|byte| class(**byte) & WORD != 0).count();
-        (stars >= STARS_MIN).then_some((start + stars + rest, ParamType::Text))
+        (stars >= STARS_MIN).then_some(Span { start, end: start + stars, kind: ParamType::Text })
     }
 
     fn url(&self, colon: usize) -> Found {
