@@ -1,0 +1,20 @@
+"""Drain3 (Python) over the lines on standard input: prints the CPU seconds of each pass and the number of clusters.
+
+Usage: drain3_peer.py PASSES. The first pass is cold. Masking and snapshots are off: the lines come as they are to be parsed.
+"""
+
+import sys
+import time
+
+from drain3 import TemplateMiner
+from drain3.template_miner_config import TemplateMinerConfig
+
+passes = int(sys.argv[1])
+lines = [line.rstrip("\n") for line in sys.stdin]
+miner = TemplateMiner(config=TemplateMinerConfig())
+for _ in range(passes):
+    start = time.thread_time()
+    for line in lines:
+        miner.add_log_message(line)
+    print(time.thread_time() - start)
+print(len(miner.drain.clusters))
