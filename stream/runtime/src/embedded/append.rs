@@ -106,10 +106,15 @@ impl Append {
         for entry in &self.entries {
             entry.segment.sync()?;
         }
-        if self.entries.len() > usize::from(self.continues) {
+        if self.begins_segment() {
             sync_directory(self.log.directory())?;
         }
         Ok(())
+    }
+
+    /// Whether it goes beyond the log's last segment.
+    pub(super) fn begins_segment(&self) -> bool {
+        self.entries.len() > usize::from(self.continues)
     }
 
     /// The log's row as this append will make it.

@@ -140,6 +140,11 @@ fn take<const N: usize>(from: &mut &[u8]) -> Result<[u8; N], ChunkError> {
     Ok(*head)
 }
 
+/// A chunk without records, which stands for offsets whose records are lost.
+pub(super) fn covering(base: Offset, span: u32, appended_at: EventTime) -> Vec<u8> {
+    Records::default().seal().place(base, span, appended_at, appended_at).0
+}
+
 /// Records being collected for one chunk.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Records {

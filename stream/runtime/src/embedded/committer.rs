@@ -22,10 +22,8 @@ use super::{
 };
 use crate::bus::BusError;
 
-/// How often retention runs if nothing else calls for it.
+/// How often retention looks at the age of records. It also runs whenever a log begins a segment, since bytes go by segments.
 const RETENTION_EVERY: Duration = Duration::from_secs(1);
-/// Bytes written after which retention runs at once.
-const RETENTION_BYTES: u64 = 16 << 20;
 /// An error that lasts is logged this often.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
 /// Memory that a chunk takes besides its bytes.
@@ -44,7 +42,7 @@ pub(super) struct Committer {
     group_size: usize,
     group_time: Duration,
     retained_at: Instant,
-    written_bytes: u64,
+    has_rolled: bool,
     complained_at: Option<Instant>,
     /// A group whose store transaction has an unknown outcome, with its number.
     unsettled: Option<(u64, Group)>,
@@ -85,7 +83,7 @@ impl Committer {
             group_size: 1,
             group_time: Duration::ZERO,
             retained_at: time::instant(),
-            written_bytes: 0,
+            has_rolled: false,
             complained_at: None,
             unsettled: None,
         })
@@ -102,7 +100,7 @@ impl Committer {
                 Work::Idle => {}
                 Work::Close => break,
             }
-            if self.written_bytes > RETENTION_BYTES || self.retained_at.elapsed() > RETENTION_EVERY {
+            if self.has_rolled || self.retained_at.elapsed() > RETENTION_EVERY {
                 self.retain();
             }
         }
@@ -111,7 +109,7 @@ impl Committer {
     /// Removes what retention and the total cap want gone.
     pub(super) fn retain(&mut self) {
         self.retained_at = time::instant();
-        self.written_bytes = 0;
+        self.has_rolled = false;
         let total = super::retention::retain(&self.shared, time::now());
         self.shared.bytes.store(total, Ordering::Relaxed);
     }
@@ -247,8 +245,8 @@ impl Committer {
         self.sequences.extend(group.sequences);
         for append in group.appends {
             let log = Arc::clone(append.log());
+            self.has_rolled |= append.begins_segment();
             for bytes in append.publish() {
-                self.written_bytes += bytes as u64;
                 self.tail_bytes += bytes + CHUNK_OVERHEAD_BYTES;
                 self.tail.push_back((Arc::clone(&log), bytes + CHUNK_OVERHEAD_BYTES));
             }

@@ -11,7 +11,16 @@ use crate::bus::BusError;
 /// Holds the lock until it is dropped; the end of the process frees it too (flock).
 #[derive(Debug)]
 pub(super) struct DirectoryLock {
-    _file: File,
+    file: File,
+}
+
+impl Drop for DirectoryLock {
+    fn drop(&mut self) {
+        // Closing is not enough: a child process between fork and exec still holds the descriptor, and the lock with it.
+        if let Err(error) = self.file.unlock() {
+            tracing::warn!(%error, "the lock of the data directory was not released");
+        }
+    }
 }
 
 impl DirectoryLock {
@@ -22,14 +31,14 @@ impl DirectoryLock {
         let written = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", std::process::id()));
         // On a full disk the id is missing from an error message that may never be printed.
         drop(written);
-        Ok(Self { _file: file })
+        Ok(Self { file })
     }
 
     /// Takes the lock for reading.
     pub(super) fn shared(directory: &Path) -> Result<Self, BusError> {
         let mut file = open(directory)?;
         taken(directory, &mut file, File::try_lock_shared)?;
-        Ok(Self { _file: file })
+        Ok(Self { file })
     }
 }
 

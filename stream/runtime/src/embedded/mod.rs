@@ -30,6 +30,7 @@
 //! ```
 
 mod append;
+mod check;
 mod chunk;
 mod committer;
 mod compaction;
@@ -56,12 +57,18 @@ use std::{
     collections::BTreeMap,
     io,
     path::Path,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
     thread::JoinHandle,
 };
 
 use stream_core::{Partition, TopicName, TopicPartition};
 
+pub use self::{
+    check::{CheckReport, Finding, check, repair},
+    config::{Durability, EmbeddedConfig},
+    publisher::EmbeddedPublisher,
+    session::EmbeddedSession,
+};
 use self::{
     committer::Committer,
     lock::DirectoryLock,
@@ -70,11 +77,6 @@ use self::{
     shared::{Shared, closed},
     store::{Store, Table},
     topics::Topic,
-};
-pub use self::{
-    config::{Durability, EmbeddedConfig},
-    publisher::EmbeddedPublisher,
-    session::EmbeddedSession,
 };
 use crate::{
     bus::{Bus, BusError, Session, TopicSpec, WorkerSpec},
@@ -87,8 +89,15 @@ pub struct EmbeddedBus(Arc<Open>);
 
 struct Open {
     shared: Arc<Shared>,
-    committer: Mutex<Option<JoinHandle<()>>>,
+    threads: Mutex<Threads>,
     _lock: DirectoryLock,
+}
+
+/// The bus at work; a bus opened for reading has none.
+#[derive(Default)]
+struct Threads {
+    committer: Option<JoinHandle<()>>,
+    compaction: Option<(mpsc::Sender<()>, JoinHandle<()>)>,
 }
 
 impl EmbeddedBus {
@@ -105,10 +114,12 @@ impl EmbeddedBus {
         check_format(&shared)?;
         load_topics(&shared, Access::Write)?;
         let committer = Committer::new(Arc::clone(&shared))?;
-        let run = move || committer.run();
-        let thread = std::thread::Builder::new().name("committer".into()).spawn(run);
-        let thread = thread.map_err(|source| BusError::Io { what: "cannot start the committer's thread".into(), source })?;
-        Ok(Self(Arc::new(Open { shared, committer: Mutex::new(Some(thread)), _lock: lock })))
+        let threads = Mutex::new(Threads { committer: Some(spawn("committer", move || committer.run())?), compaction: None });
+        let bus = Self(Arc::new(Open { shared: Arc::clone(&shared), threads, _lock: lock }));
+        let (stop, stopped) = mpsc::channel();
+        let compaction = spawn("compaction", move || compaction::run(&shared, &stopped))?;
+        bus.0.lock().compaction = Some((stop, compaction));
+        Ok(bus)
     }
 
     /// Opens the bus for reading, for commands that run while no process has it open. Everything that writes is refused.
@@ -130,7 +141,7 @@ impl EmbeddedBus {
         let shared = Arc::new(Shared::new(directory.to_path_buf(), EmbeddedConfig::default(), opened?));
         shared.queue.close();
         load_topics(&shared, Access::Read)?;
-        Ok(Self(Arc::new(Open { shared, committer: Mutex::new(None), _lock: lock })))
+        Ok(Self(Arc::new(Open { shared, threads: Mutex::default(), _lock: lock })))
     }
 
     /// Commits what waits and takes nothing more. Sessions and publishers that are still open are lost.
@@ -143,6 +154,12 @@ impl EmbeddedBus {
         self.shared().stalled()
     }
 
+    /// Compacts now the tables that are due, as otherwise happens by itself every few seconds. Returns the number of
+    /// partitions.
+    pub fn compact(&self) -> usize {
+        compaction::compact_due(self.shared())
+    }
+
     fn shared(&self) -> &Arc<Shared> {
         &self.0.shared
     }
@@ -151,13 +168,32 @@ impl EmbeddedBus {
 const STORE_FILE: &str = "store.redb";
 
 impl Open {
+    fn lock(&self) -> MutexGuard<'_, Threads> {
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn close(&self) {
-        self.shared.queue.close();
-        let thread = self.committer.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(Err(_)) = thread.map(JoinHandle::join) {
-            tracing::error!("the committer's thread had panicked");
+        let Threads { committer, compaction } = std::mem::take(&mut *self.lock());
+        // Compaction first: it may be waiting for the committer.
+        if let Some((stop, thread)) = compaction {
+            drop(stop);
+            join(thread);
         }
+        self.shared.queue.close();
+        committer.into_iter().for_each(join);
         self.shared.signal.raise();
+    }
+}
+
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, BusError> {
+    let thread = std::thread::Builder::new().name(name.into()).spawn(run);
+    thread.map_err(|source| BusError::Io { what: format!("cannot start the thread {name}"), source })
+}
+
+fn join(thread: JoinHandle<()>) {
+    let name = thread.thread().name().unwrap_or_default().to_owned();
+    if thread.join().is_err() {
+        tracing::error!(name, "a thread of the bus had panicked");
     }
 }
 

@@ -191,14 +191,7 @@ impl LogState {
     /// What the store should know of the files as they are.
     pub(super) fn ends(&self) -> EndsRow {
         let (segment, segment_bytes) = self.segments.back().map_or((Offset(self.next.0), 0), |last| (last.segment.base, last.index.bytes));
-        EndsRow {
-            start: self.start(),
-            next: self.next,
-            segment,
-            segment_bytes,
-            last_appended_ns: self.last_appended.0,
-            compacted_bytes: self.compacted_bytes,
-        }
+        EndsRow { next: self.next, segment, segment_bytes, last_appended_ns: self.last_appended.0, compacted_bytes: self.compacted_bytes }
     }
 
     /// Number of the segment that a position lies in.

@@ -47,11 +47,10 @@ impl TopicRow {
     }
 }
 
-/// Row of `ends`, by topic and partition: how much of the segment files is committed.
+/// Row of `ends`, by topic and partition: how much of the segment files is committed. Where the log begins the files say,
+/// since retention removes them without asking the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct EndsRow {
-    /// The first record that was left when this was written; retention may have gone further.
-    pub(super) start: NextOffset,
     /// The position after the last committed record.
     pub(super) next: NextOffset,
     /// Base of the segment that was written last.
@@ -66,14 +65,8 @@ pub(super) struct EndsRow {
 
 impl EndsRow {
     /// Of a partition that nothing was written to.
-    pub(super) const EMPTY: Self = Self {
-        start: NextOffset(0),
-        next: NextOffset(0),
-        segment: Offset(0),
-        segment_bytes: 0,
-        last_appended_ns: EventTime::MIN.0,
-        compacted_bytes: 0,
-    };
+    pub(super) const EMPTY: Self =
+        Self { next: NextOffset(0), segment: Offset(0), segment_bytes: 0, last_appended_ns: EventTime::MIN.0, compacted_bytes: 0 };
 }
 
 /// Row of `cursors`, by source.

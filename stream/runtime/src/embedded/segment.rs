@@ -11,7 +11,7 @@ use std::{
 use schemas::EventTime;
 use stream_core::{NextOffset, Offset};
 
-use super::chunk::{ChunkError, HEADER_BYTES, Header};
+use super::chunk::{Chunk, ChunkError, ChunkRecord, HEADER_BYTES, Header};
 use crate::bus::BusError;
 
 /// Distance of entries in the index: it bounds the memory of a log of tiny chunks, and a walk from an entry is one read.
@@ -31,7 +31,7 @@ pub(super) struct Segment {
 impl Segment {
     /// Creates the segment that begins with `base`; whatever a crash left under its name is gone.
     pub(super) fn create(directory: &Path, base: Offset) -> io::Result<Self> {
-        let path = directory.join(format!("{:020}.{SUFFIX}", base.0));
+        let path = Self::path_of(directory, base);
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&path)?;
         Ok(Self { base, path, file })
     }
@@ -56,6 +56,18 @@ impl Segment {
         }
         found.sort();
         Ok(found)
+    }
+
+    /// Gives a finished segment, written under another name, its place in one step.
+    pub(super) fn replace(directory: &Path, base: Offset, finished: &Path) -> io::Result<Self> {
+        let path = Self::path_of(directory, base);
+        std::fs::rename(finished, &path)?;
+        let file = OpenOptions::new().read(true).write(true).open(&path)?;
+        Ok(Self { base, path, file })
+    }
+
+    fn path_of(directory: &Path, base: Offset) -> PathBuf {
+        directory.join(format!("{:020}.{SUFFIX}", base.0))
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -124,6 +136,37 @@ impl Segment {
             index.note(&header);
         }
         Ok(index)
+    }
+
+    /// Reads and checks every chunk of the first `end` bytes, and hands each on with its position.
+    pub(super) fn for_each_chunk(&self, end: u64, mut visit: impl FnMut(u64, Chunk) -> Result<(), BusError>) -> Result<(), BusError> {
+        let (mut window, mut taken, mut position) = (Vec::new(), 0usize, 0u64);
+        while position < end {
+            let rest = window.get(taken..).unwrap_or_default();
+            let wanted = Header::decode(rest).map_or(HEADER_BYTES, |header| header.bytes());
+            if rest.len() < wanted && (rest.len() as u64) < end - position {
+                self.read_at(position, WALK_BYTES.max(wanted), end, &mut window)?;
+                taken = 0;
+                continue;
+            }
+            let chunk = Chunk::decode(rest).map_err(|error| self.damaged(position, &error))?;
+            let bytes = chunk.header().bytes();
+            visit(position, chunk)?;
+            taken += bytes;
+            position += bytes as u64;
+        }
+        Ok(())
+    }
+
+    /// Hands on every record of the first `end` bytes.
+    pub(super) fn for_each_record(&self, end: u64, mut visit: impl FnMut(ChunkRecord<'_>) -> Result<(), BusError>) -> Result<(), BusError> {
+        self.for_each_chunk(end, |position, chunk| {
+            let mut place = chunk.start();
+            while let Some(record) = chunk.record(&mut place).map_err(|error| self.damaged(position, &error))? {
+                visit(record)?;
+            }
+            Ok(())
+        })
     }
 
     /// An error that says where a chunk is damaged.

@@ -12,7 +12,7 @@ use super::{
     group::Groups,
     queue::Queue,
     signal::Signal,
-    store::{Store, Table},
+    store::{Row, Store, Table},
     topics::Topics,
 };
 use crate::bus::BusError;
@@ -31,6 +31,8 @@ pub(super) struct Shared {
     pub(super) publishers: Mutex<BTreeMap<String, u64>>,
     /// Bytes of all logs when retention last looked.
     pub(super) bytes: AtomicU64,
+    /// Held by the one compaction at a time.
+    pub(super) compacting: Mutex<()>,
     stalled: Mutex<Option<String>>,
 }
 
@@ -46,6 +48,7 @@ impl Shared {
             signal: Signal::default(),
             publishers: Mutex::default(),
             bytes: AtomicU64::new(0),
+            compacting: Mutex::default(),
             stalled: Mutex::default(),
         }
     }
@@ -56,7 +59,7 @@ impl Shared {
     }
 
     /// All rows of a small table.
-    pub(super) fn rows(&self, table: Table) -> Result<Vec<(Vec<u8>, Vec<u8>)>, BusError> {
+    pub(super) fn rows(&self, table: Table) -> Result<Vec<Row>, BusError> {
         let mut rows = Vec::new();
         self.store.scan(table, b"", None, |key, value| {
             rows.push((key.to_vec(), value.to_vec()));

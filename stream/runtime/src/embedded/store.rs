@@ -51,6 +51,9 @@ pub(super) struct Write {
     pub(super) value: Option<Vec<u8>>,
 }
 
+/// Key and value of a row.
+pub(super) type Row = (Vec<u8>, Vec<u8>);
+
 /// What went wrong in the store.
 #[derive(Debug, thiserror::Error)]
 #[error("store {path}: {source}")]

@@ -10,7 +10,7 @@ fn lines(from: usize, to: usize) -> impl Iterator<Item = String> {
 }
 
 /// A bus with records in several segments, closed again.
-fn filled() -> (TempDir, Vec<String>) {
+pub fn filled() -> (TempDir, Vec<String>) {
     let directory = tempdir().unwrap();
     let bus = open(directory.path());
     let mut publisher = bus.publisher("s").unwrap();
@@ -21,7 +21,7 @@ fn filled() -> (TempDir, Vec<String>) {
     (directory, lines(0, 20_000).collect())
 }
 
-fn segments(directory: &TempDir) -> Vec<PathBuf> {
+pub fn segments(directory: &TempDir) -> Vec<PathBuf> {
     let mut all: Vec<_> =
         fs::read_dir(directory.path().join("log").join(IN).join("0")).unwrap().map(|entry| entry.unwrap().path()).collect();
     all.sort();

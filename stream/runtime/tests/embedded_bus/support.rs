@@ -55,6 +55,11 @@ pub fn publish(publisher: &mut dyn Publish, topic: &str, values: impl IntoIterat
     publisher.publish(&batch(topic, values), b"").unwrap();
 }
 
+/// Waits until the committer has done all that follows from earlier commits, retention included.
+pub fn settle(bus: &EmbeddedBus) {
+    drop(bus.publisher("settle").unwrap());
+}
+
 pub fn values(gathered: &Gathered) -> Vec<String> {
     gathered.records().map(|(_, record)| String::from_utf8_lossy(record.value.unwrap_or(b"-")).into_owned()).collect()
 }
@@ -77,19 +82,6 @@ pub fn gather(session: &mut dyn Session) -> Gathered {
     let mut gathered = Gathered::default();
     session.gather(&LIMITS, &mut gathered).unwrap();
     gathered
-}
-
-/// Gathers until `count` records have come; fails if a gather brings none for two seconds.
-pub fn gather_values(session: &mut dyn Session, count: usize) -> Vec<String> {
-    let limits = BatchLimits { quiet: Duration::from_secs(2), batch_time_max: Duration::ZERO, ..LIMITS };
-    let mut all = Vec::new();
-    while all.len() < count {
-        let mut gathered = Gathered::default();
-        session.gather(&limits, &mut gathered).unwrap();
-        assert!(!gathered.is_empty(), "nothing came after {} of {count} records", all.len());
-        all.extend(values(&gathered));
-    }
-    all
 }
 
 pub fn assigned(gathered: &Gathered) -> Vec<TopicPartition> {
