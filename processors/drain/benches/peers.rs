@@ -54,12 +54,11 @@ fn main() {
     print_row("ours, raw (masks included)", &ours, None);
     let ours_masked = measure_ours(&masked, options.repeat);
     print_row("ours, masked", &ours_masked, None);
-    let peers: [(&str, fn(&[String], usize) -> Speed); 2] = [("logdrain", measure_logdrain), ("drain3 (crate)", measure_drain3)];
-    for (name, measure) in peers {
-        let passes = options.repeat.div_ceil(10);
-        print_row(&format!("{name}, raw"), &measure(&raw, passes), Some(&ours));
-        print_row(&format!("{name}, masked"), &measure(&masked, passes), Some(&ours_masked));
-    }
+    let passes = options.repeat.div_ceil(10);
+    print_row("logdrain, raw", &measure_logdrain(&raw, passes), Some(&ours));
+    print_row("logdrain, masked", &measure_logdrain(&masked, passes), Some(&ours_masked));
+    print_row("drain3 (crate), raw", &measure_drain3(&raw, passes), Some(&ours));
+    print_row("drain3 (crate), masked", &measure_drain3(&masked, passes), Some(&ours_masked));
     for (kind, lines, ours) in [("raw", &raw, &ours), ("masked", &masked, &ours_masked)] {
         match measure_python(&options.python, lines) {
             Some(speed) => print_row(&format!("Drain3 (Python), {kind}"), &speed, Some(ours)),

@@ -37,8 +37,8 @@ pub struct Drain {
     signatures: Signatures,
     pub(crate) explosion: ExplosionGuard,
     pinned: HashSet<TemplateId, Hasher>,
-    /// Lines parsed so far.
-    pub(crate) lines: u64,
+    /// Lines and seeds so far: numbers the touches of clusters, which gives their recency.
+    pub(crate) touches: u64,
     /// Seeds that have been planted, so that a restored state does not plant them again.
     pub(crate) seeds: Vec<TemplateId>,
     unknown: Arc<str>,
@@ -95,7 +95,7 @@ impl Drain {
             signatures: Signatures::new(config.signature_cache),
             explosion: ExplosionGuard::new(config.clusters_max),
             pinned: config.pin.iter().map(|text| TemplateId::of(&canonical(text))).collect(),
-            lines: 0,
+            touches: 0,
             seeds: Vec::new(),
             unknown: "".into(),
             scratch: Scratch::default(),
@@ -122,7 +122,9 @@ impl Drain {
         tokens.read(text, &self.masker, self.config.line_bytes_max, self.config.tokens_max);
         let template = Template::of_line(&tokens);
         if self.tree.serial_of(template.id).is_none() && self.tree.len() < self.config.clusters_max {
-            let seeded = Cluster { cluster_id: template.id, version: 1, count: 0, first_seen: 0, last_seen: 0, touched: 0, template };
+            self.touches = self.touches.saturating_add(1);
+            let touched = self.touches;
+            let seeded = Cluster { cluster_id: template.id, version: 1, count: 0, first_seen: 0, last_seen: 0, touched, template };
             self.add(seeded, Change { kind: ChangeKind::Seeded, from: Vec::new() });
         }
         self.scratch.tokens = tokens;
@@ -130,7 +132,7 @@ impl Drain {
 
     /// Finds or makes the template of a line. `now` is the event time of the line in nanoseconds; it drives the explosion guard.
     pub fn parse(&mut self, line: &str, now: i64) -> Parsed<'_> {
-        self.lines += 1;
+        self.touches = self.touches.saturating_add(1);
         self.scratch.events.clear();
         self.scratch.change = None;
         let mut tokens = std::mem::take(&mut self.scratch.tokens);
@@ -209,7 +211,7 @@ impl Drain {
         }
         let template = Template::of_line(tokens);
         let cluster =
-            Cluster { cluster_id: template.id, version: 1, count: 0, first_seen: now, last_seen: now, touched: self.lines, template };
+            Cluster { cluster_id: template.id, version: 1, count: 0, first_seen: now, last_seen: now, touched: self.touches, template };
         let created = self.add(cluster, Change { kind: ChangeKind::Created, from: Vec::new() });
         let serial = self.merge_alternatives(created);
         (serial, if serial == created { Match::New } else { Match::Tree })
@@ -234,10 +236,10 @@ impl Drain {
         let cluster = Cluster {
             cluster_id: old.iter().map(|cluster| cluster.cluster_id).min().unwrap_or(template.id),
             version: old.iter().map(|cluster| cluster.version).max().unwrap_or(0).saturating_add(1),
-            count: old.iter().map(|cluster| cluster.count).sum(),
+            count: old.iter().fold(0, |sum, cluster| sum.saturating_add(cluster.count)),
             first_seen: old.iter().map(|cluster| cluster.first_seen).min().unwrap_or_default(),
             last_seen: old.iter().map(|cluster| cluster.last_seen).max().unwrap_or_default(),
-            touched: self.lines,
+            touched: self.touches,
             template,
         };
         let serial = self.add(cluster, change);
@@ -292,10 +294,10 @@ impl Drain {
                 events: &self.scratch.events,
             };
         };
-        cluster.count += 1;
+        cluster.count = cluster.count.saturating_add(1);
         cluster.first_seen = if cluster.count == 1 { now } else { cluster.first_seen.min(now) };
         cluster.last_seen = if cluster.count == 1 { now } else { cluster.last_seen.max(now) };
-        cluster.touched = self.lines;
+        cluster.touched = self.touches;
         self.scratch.params.read(line, &cluster.template, &self.scratch.tokens);
         Parsed {
             template_id: cluster.template.id,

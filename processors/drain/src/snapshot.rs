@@ -69,13 +69,22 @@ struct UsageRow {
 #[derive(Serialize, Deserialize)]
 struct Usage {
     rows: Vec<UsageRow>,
-    lines: u64,
+    touches: u64,
     seeds: Vec<TemplateId>,
     evictions: Vec<i64>,
     paused_until: Option<i64>,
 }
 
 impl Drain {
+    /// The largest snapshot that these caps allow, both sections together.
+    pub fn state_bytes_bound(config: &Config) -> u64 {
+        const ROW_FRAME_BYTES_MAX: u64 = 8 + 5 + 2 + 32;
+        const FRAME_BYTES_MAX: u64 = 64;
+        let text_bytes = TEXT_BYTES_MAX.min(config.line_bytes_max + 2 * config.tokens_max + 4) as u64;
+        let (clusters, seeds) = (config.clusters_max as u64, config.seed_templates.len() as u64);
+        clusters * (text_bytes + ROW_FRAME_BYTES_MAX) + (clusters / 4 + 1) * 10 + seeds * 8 + FRAME_BYTES_MAX
+    }
+
     /// The whole state.
     pub fn snapshot(&self) -> Snapshot {
         let row = |c: &Cluster| TemplateRow { cluster_id: c.cluster_id, version: c.version, text: c.template.text.to_string() };
@@ -83,7 +92,7 @@ impl Drain {
         let row = |c: &Cluster| UsageRow { count: c.count, first_seen: c.first_seen, last_seen: c.last_seen, touched: c.touched };
         let usage = Usage {
             rows: self.tree.sorted().map(row).collect(),
-            lines: self.lines,
+            touches: self.touches,
             seeds: self.seeds.clone(),
             evictions: self.explosion.evictions(),
             paused_until: self.explosion.paused_until(),
@@ -136,7 +145,7 @@ impl Drain {
             let serial = drain.tree.insert(cluster);
             drain.fanout.insert(serial, &template);
         }
-        drain.lines = usage.lines;
+        drain.touches = usage.touches;
         drain.seeds = usage.seeds;
         drain.explosion = ExplosionGuard::restore(config.clusters_max, usage.evictions, usage.paused_until);
         drain.plant();

@@ -50,7 +50,7 @@ const LEADER: &[u8] = b"...";
 pub(crate) enum TokenKind {
     /// A run of white space, written as one blank.
     Blank,
-    /// One byte outside words.
+    /// One byte outside words, or a run of marks that holds no letter ("-", "....").
     Delimiter,
     /// A word without a value in it: part of what a line says.
     Word,

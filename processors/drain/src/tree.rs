@@ -141,7 +141,7 @@ impl Tree {
         self.buckets.get(&skeleton).map_or(0, |bucket| bucket.version)
     }
 
-    /// The best cluster for a line: highest similarity, then more placeholders, then the smaller id.
+    /// The best cluster for a line: highest similarity, then fewer placeholders (what says more of the line), then the smaller id.
     pub(crate) fn search(&self, line: &Tokens, skeleton: u64, accept: impl Fn(&Cluster, &Likeness) -> bool) -> Option<Candidate> {
         let bucket = self.buckets.get(&skeleton)?;
         let first = line.list().iter().find(|token| token.kind.is_content());
@@ -155,7 +155,7 @@ impl Tree {
             let Some(likeness) = cluster.template.compare(line).filter(|likeness| accept(cluster, likeness)) else { continue };
             let (similarity, id) = (likeness.similarity(), cluster.template.id);
             let better =
-                best.as_ref().is_none_or(|(s, w, i, _)| similarity.total_cmp(s).then(likeness.wild.cmp(w)).then(i.cmp(&id)).is_gt());
+                best.as_ref().is_none_or(|(s, w, i, _)| similarity.total_cmp(s).then(w.cmp(&likeness.wild)).then(i.cmp(&id)).is_gt());
             if better {
                 best = Some((similarity, likeness.wild, id, Candidate { serial: *serial, likeness }));
             }

@@ -280,11 +280,11 @@ impl<'a> Shapes<'a> {
         self.ends(end).then_some(end)
     }
 
-    /// A host name (a dot, a digit or a hyphen tells it from the key of `key:50`) before a port, which is a value of its own.
+    /// A host name (a dot or a digit tells it from the key of `key:50`) before a port, which is a value of its own.
     fn host(&self, first: usize, end: usize, seen: u8) -> Found {
         let host = self.bytes.get(first..end)?;
         let plain = host.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'));
-        let named = seen & DIGIT != 0 || host.iter().any(|b| matches!(b, b'.' | b'-')) || host == b"localhost";
+        let named = seen & DIGIT != 0 || host.contains(&b'.') || host == b"localhost";
         let ends_in_letter = host.last().is_some_and(u8::is_ascii_alphanumeric);
         let port = self.digits(end + 1, 6);
         (plain && named && ends_in_letter && (2..=5).contains(&port) && self.ends(end + 1 + port)).then_some((end, ParamType::Host))
@@ -321,7 +321,7 @@ impl<'a> Shapes<'a> {
         end
     }
 
-    /// `Fri Jun 17 07:07:00 2005`, `Jun 17`, `17 Jun`: month and weekday names count only beside a number.
+    /// `Fri Jun 17 07:07:00 2005`, `Jun 17`: month and weekday names count only beside a number.
     fn calendar(&self, first: usize) -> Found {
         let mut at = first;
         if WEEKDAYS.iter().any(|day| self.starts_with(at, day)) && !self.at(at + 3).is_ascii_alphanumeric() {
