@@ -39,6 +39,8 @@ mod group;
 mod inspect;
 mod lock;
 mod partition_log;
+#[cfg(test)]
+mod power_loss;
 mod publisher;
 mod queue;
 mod reader;
@@ -110,6 +112,10 @@ impl EmbeddedBus {
         std::fs::create_dir_all(directory).map_err(context)?;
         let lock = DirectoryLock::exclusive(directory)?;
         let store = Store::open(&directory.join(STORE_FILE), config.durability)?;
+        Self::start(lock, directory, config, store)
+    }
+
+    fn start(lock: DirectoryLock, directory: &Path, config: EmbeddedConfig, store: Store) -> Result<Self, BusError> {
         let shared = Arc::new(Shared::new(directory.to_path_buf(), config, store));
         check_format(&shared)?;
         load_topics(&shared, Access::Write)?;

@@ -83,6 +83,8 @@ impl Segment {
     }
 
     pub(super) fn sync(&self) -> io::Result<()> {
+        #[cfg(test)]
+        super::power_loss::note_sync(&self.path, self.file_bytes()?);
         self.file.sync_data()
     }
 

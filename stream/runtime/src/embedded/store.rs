@@ -97,6 +97,15 @@ impl Store {
         Ok(Self { path: path.to_path_buf(), durability: Durability::Os, handle: RwLock::new(Handle::ReadOnly(database)) })
     }
 
+    /// A store on another disk, which cannot be opened again: for tests of what a disk may do.
+    #[cfg(test)]
+    pub(super) fn on(backend: impl StorageBackend) -> Result<Self, StoreError> {
+        let path = PathBuf::from("memory");
+        let database = Builder::new().create_with_backend(backend).map_err(|error| failed(&path, error))?;
+        create_tables(&database).map_err(|error| failed(&path, error))?;
+        Ok(Self { path, durability: Durability::Fsync, handle: RwLock::new(Handle::Writable(database)) })
+    }
+
     /// Opens it again: after an I/O error redb refuses everything until then.
     pub(super) fn reopen(&self) -> Result<(), StoreError> {
         let mut handle = self.handle.write().unwrap_or_else(PoisonError::into_inner);
