@@ -18,6 +18,7 @@ pub mod cloudevents;
 pub mod codec;
 mod log_view;
 pub mod logs;
+mod raw_bytes;
 pub mod time;
 pub mod topics;
 mod wire;

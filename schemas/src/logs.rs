@@ -110,7 +110,7 @@ pub struct LogRecord {
     /// RFC 5424 structured data: element id → parameters.
     pub structured_data: BTreeMap<String, BTreeMap<String, String>>,
     /// The bytes as received, without the framing.
-    #[serde(with = "apache_avro::serde::bytes")]
+    #[serde(with = "crate::raw_bytes")]
     pub raw: Vec<u8>,
     /// First byte of the message in `raw`.
     pub message_start: i32,

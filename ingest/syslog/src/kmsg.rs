@@ -63,7 +63,7 @@ impl<'a> KernelRecord<'a> {
 }
 
 /// The kernel writes bytes that are not printable, and the backslash, as `\xNN`.
-fn unescape(escaped: &[u8]) -> Cow<'_, str> {
+pub(crate) fn unescape(escaped: &[u8]) -> Cow<'_, str> {
     if !escaped.contains(&b'\\') {
         return String::from_utf8_lossy(escaped);
     }

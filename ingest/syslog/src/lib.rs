@@ -6,7 +6,9 @@
 //! * [`Message`] takes one apart: RFC 5424, else RFC 3164 with its dialects, else plain text. No line is dropped for its form.
 //! * [`time`] finds the year and the zone that most senders leave out.
 //! * [`kmsg`] reads records of the kernel ring, [`journal`] entries of the systemd journal.
-//! * [`host`] decides which host a line belongs to.
+//! * [`host`] decides which host a line belongs to, [`record`] makes the record for the topic.
+//!
+//! The `collector` (feature `binary`) is the rest: sockets, files, ring, journal, and the way onto the bus.
 //!
 //! ```
 //! use jiff::tz::TimeZone;
@@ -25,17 +27,22 @@
 
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
 
+#[cfg(feature = "binary")]
+pub mod collector;
 pub mod frame;
 pub mod host;
 pub mod journal;
 pub mod kmsg;
 pub mod message;
+pub mod record;
 mod rfc3164;
 mod rfc5424;
 mod scan;
 pub mod time;
 mod timestamp;
 
+#[cfg(feature = "binary")]
+pub use collector::{Collector, Config};
 pub use message::Message;
 pub use rfc5424::StructuredData;
 pub use time::Reception;

@@ -10,9 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use stream_core::{
-    ConfigError, Outbox, Processor, Record, Reject, SnapshotReader, SnapshotWriter, StateError, TopicName, TopicPartition,
-};
+use stream_core::{ConfigError, Outbox, Processor, Record, Reject, SnapshotReader, SnapshotWriter, StateError, TopicName, TopicPartition};
 use stream_runtime::{
     bus::{Bus, TopicSpec},
     embedded::{EmbeddedBus, EmbeddedConfig},
@@ -99,7 +97,8 @@ fn main() {
     let metrics = StageMetrics::default();
     let clock = Box::new(SystemClock);
     let mut worker =
-        Worker::<PassThrough>::new(Arc::new(bus.clone()), (), EngineSettings::default(), clock, Loss::default(), metrics.clone()).expect("starts");
+        Worker::<PassThrough>::new(Arc::new(bus.clone()), (), EngineSettings::default(), clock, Loss::default(), metrics.clone())
+            .expect("starts");
     let stop = worker.stop_flag();
     let written = written_bytes();
     let begun = Instant::now();
@@ -161,7 +160,8 @@ fn payload(count: usize) -> Vec<Vec<u8>> {
         state
     };
     let line = |n: usize, mut next: Box<dyn FnMut() -> u64>| {
-        let mut text = format!("<134>1 2026-11-24T07:35:{:02}.{:06}Z host-{} app {} - - ", n % 60, next() % 1_000_000, next() % 64, next() % 32_768);
+        let mut text =
+            format!("<134>1 2026-11-24T07:35:{:02}.{:06}Z host-{} app {} - - ", n % 60, next() % 1_000_000, next() % 64, next() % 32_768);
         while text.len() < RECORD_BYTES {
             text.push_str(["request ", "served ", "in ", "ms ", "from ", "cache ", "client "][(next() % 7) as usize]);
             text.push_str(&format!("{:x} ", next() % 65_536));

@@ -75,12 +75,15 @@ impl Client {
             strikes
         };
         if is_frozen {
+            tracing::debug!(instance = &*self.instance, "frozen");
             self.world.go_on_without(&self.instance);
+            tracing::debug!(instance = &*self.instance, "wakes up");
         }
         let mut cluster = self.cluster();
         let rate = cluster.faults.crash;
         if cluster.rng.chance(rate) {
             cluster.events.crashes += 1;
+            tracing::debug!(instance = &*self.instance, "dies");
             drop(cluster);
             self.kill();
             return Err(BusError::Fatal("the process dies".into()));

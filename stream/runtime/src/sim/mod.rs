@@ -1,18 +1,55 @@
 //! A model of a bus with Kafka's semantics, and a simulator that runs the real engine on it through every kind of bad day.
+//!
+//! ```text
+//!  seed ──▶ scheduler ──▶ sources, workers (the real engine), markers, timeouts, clocks        (world)
+//!                              │ every call to the bus is a point where its process may
+//!                              │ die, or freeze while the rest of the world goes on            (client)
+//!                              ▼
+//!            logs with transactions and late markers, epochs, group generations, offsets       (cluster)
+//!                              │
+//!            faults cease, everything must be processed ──▶ oracle: the crash law              (oracle)
+//! ```
+//!
+//! The crash law: whatever happened, outputs, dead letters and states equal those of one undisturbed run over the same input,
+//! with the same committed injections and poison. One seed is the whole story of a run, in the way of FoundationDB's
+//! simulation (Zhou et al., SIGMOD 2021) and TigerBeetle's VOPR, here in one process and one thread.
+//!
+//! ```
+//! use stream_runtime::sim::{Options, simulate};
+//!
+//! let report = simulate(42, &Options::default()).expect("the crash law holds");
+//! assert!(report.verified.outputs > 0);
+//! ```
 
 mod client;
+mod clock;
 mod cluster;
 mod faults;
+mod feeder;
 mod group;
+mod history;
+mod law;
 mod log;
+mod oracle;
 mod publisher;
 mod rng;
 #[cfg(test)]
 mod semantics;
 mod session;
+pub mod toy;
 mod transactions;
+mod violation;
+mod workload;
+mod world;
 
 pub use client::{Client, SimBus, Stillness, World};
 pub use cluster::{Cluster, Tally};
 pub use faults::Faults;
+pub use law::{Options, Report, check_crash_law, describe, run, seeds_to_run, simulate};
+pub use oracle::Verified;
 pub use rng::Rng;
+pub use violation::Violation;
+pub use workload::{SourceRecord, Workload};
+pub use world::release;
+
+pub use crate::mutation::Mutation;

@@ -236,7 +236,10 @@ impl Session for SimSession {
         }
         self.poll_group(into)?;
         self.read_inputs(limits, into)?;
-        self.read_broadcasts(limits, into)
+        self.read_broadcasts(limits, into)?;
+        let records: Vec<_> = into.records().map(|(at, record)| format!("{at}@{}", record.offset)).collect();
+        tracing::debug!(instance = self.client.instance(), membership = ?self.membership, events = ?into.events, ?records, "gather");
+        Ok(())
     }
 
     fn restore_step(&mut self, at: &TopicPartition) -> Result<Restoring, BusError> {
@@ -257,6 +260,7 @@ impl Session for SimSession {
         input.restore_mark = None;
         input.is_restored = true;
         let image = cluster.state_image(&processor, at)?;
+        tracing::debug!(instance = self.client.instance(), %at, keys = ?image.keys(), "restored");
         cluster.events.restores += 1;
         Ok(Restoring::Ready(image))
     }
@@ -289,6 +293,8 @@ impl Session for SimSession {
         self.client.at_risk().map_err(unknown)?;
         let client = self.client.clone();
         let Some(transaction) = self.open else { return Err(CommitError::Fatal("commit without begin".into())) };
+        let writes: Vec<_> = batch.state.iter().map(|write| format!("{}/{}", write.at, write.key)).collect();
+        tracing::debug!(instance = client.instance(), ?transaction, positions = ?batch.positions, ?writes, "commit");
         {
             let mut cluster = client.cluster();
             let rate = cluster.faults.disk_full;
@@ -351,6 +357,7 @@ impl Session for SimSession {
             return Err(fenced(&mut cluster));
         }
         cluster.events.commits += 1;
+        tracing::debug!(instance = client.instance(), ?transaction, is_answer_lost, "committed");
         let rate = cluster.faults.late_marker;
         if !cluster.rng.chance(rate) {
             cluster.deliver_markers(Some(&self.transactional_id()));

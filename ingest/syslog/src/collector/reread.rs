@@ -1,0 +1,163 @@
+//! Sources that can be read again: files, the kernel ring, the journal. They begin where the cursor on the bus stands, so a
+//! crash neither loses nor doubles a line of them.
+
+use std::cmp::{Ordering, Reverse};
+use std::collections::BinaryHeap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use schemas::LogRecord;
+
+use super::Stop;
+use super::blocks::{Closed, Outlet};
+use super::cursor::Position;
+use super::status::SourceGauge;
+
+/// Longest pause between two looks at a source; also the delay of a line in a file. inotify would be quicker but needs the
+/// same look beside it (queue overflows, limits on watches, network file systems), and one behaviour is easier to trust.
+pub(crate) const LOOK: Duration = Duration::from_millis(250);
+
+/// One line and where its source stands after it.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) record: LogRecord,
+    /// Its place among the lines of other sources: its own time, or that of the line before if it has none.
+    pub(crate) order_us: i64,
+    /// Name of the source in the cursor.
+    pub(crate) source: Arc<str>,
+    /// None if it does not move on.
+    pub(crate) position: Option<Position>,
+    pub(crate) gauge: SourceGauge,
+}
+
+/// What a source has to say.
+#[derive(Debug)]
+pub(crate) enum Step {
+    Line(Box<Entry>),
+    /// It is gone for good: its position may go too.
+    Forget(Arc<str>),
+}
+
+impl Step {
+    fn order_us(&self) -> i64 {
+        match self {
+            Self::Line(entry) => entry.order_us,
+            Self::Forget(_) => i64::MIN,
+        }
+    }
+
+    fn emit(self, outlet: &mut Outlet) -> Result<(), Closed> {
+        match self {
+            Self::Line(entry) => {
+                if entry.position.is_some() {
+                    outlet.at(&entry.source, entry.position);
+                }
+                outlet.push(entry.record, &entry.gauge)
+            }
+            Self::Forget(source) => {
+                outlet.at(&source, None);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// What is read of the past at the first start of a source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Past {
+    /// From here,
+    pub(crate) since_us: i64,
+    /// to the start of the collector.
+    pub(crate) until_us: i64,
+}
+
+/// A source that can be read again. Trouble is its own affair: it says so in its status and tries again.
+pub(crate) trait Reread: Send {
+    /// The next line, in the source's own order; none if none is there now.
+    fn next(&mut self) -> Option<Step>;
+
+    /// From here on what comes is new.
+    fn caught_up(&mut self);
+
+    /// Waits until there may be more, at most [`LOOK`].
+    fn wait(&mut self);
+}
+
+/// Reads the past of all sources in the order of event time, until each has come to its end or to the present.
+pub(crate) fn catch_up(sources: &mut [Box<dyn Reread>], present_us: i64, outlet: &mut Outlet, stop: &Stop) -> Result<(), Closed> {
+    let mut heads = Heads::default();
+    for (index, source) in sources.iter_mut().enumerate() {
+        heads.offer(index, source.next());
+    }
+    while let Some((index, step)) = heads.next()
+        && !stop.is_set()
+    {
+        let is_past = step.order_us() < present_us;
+        step.emit(outlet)?;
+        if is_past && let Some(source) = sources.get_mut(index) {
+            heads.offer(index, source.next());
+        }
+    }
+    for source in sources {
+        source.caught_up();
+    }
+    outlet.flush()
+}
+
+/// Follows one source until it is time to stop.
+pub(crate) fn follow(source: &mut dyn Reread, outlet: &mut Outlet, stop: &Stop) -> Result<(), Closed> {
+    while !stop.is_set() {
+        match source.next() {
+            Some(step) => step.emit(outlet)?,
+            None => {
+                outlet.flush()?;
+                source.wait();
+            }
+        }
+    }
+    outlet.flush()
+}
+
+/// The next step of each of several sources; gives them out by time, at equal times in the order of the sources.
+#[derive(Debug, Default)]
+pub(crate) struct Heads(BinaryHeap<Reverse<Head>>);
+
+#[derive(Debug)]
+struct Head {
+    index: usize,
+    step: Step,
+}
+
+impl Heads {
+    pub(crate) fn offer(&mut self, index: usize, step: Option<Step>) {
+        self.0.extend(step.map(|step| Reverse(Head { index, step })));
+    }
+
+    pub(crate) fn next(&mut self) -> Option<(usize, Step)> {
+        self.0.pop().map(|Reverse(head)| (head.index, head.step))
+    }
+
+    pub(crate) fn has(&self, index: usize) -> bool {
+        self.0.iter().any(|Reverse(head)| head.index == index)
+    }
+}
+
+impl Ord for Head {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (self.step.order_us(), self.index).cmp(&(other.step.order_us(), other.index))
+    }
+}
+
+impl PartialOrd for Head {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Head {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Head {}

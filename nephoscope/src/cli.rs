@@ -1,0 +1,355 @@
+//! The arguments of all commands, with their help texts.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use schemas::{AlertStatus, EventTime, Severity};
+
+use crate::{commands::dlq::Letter, moment};
+
+/// Nephoscope watches machines and says before their users do that something goes wrong.
+#[derive(Debug, Parser)]
+#[command(name = "nephoscope", version, about, arg_required_else_help = true, after_help = EXAMPLES)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  nephoscope doctor                  can this machine be watched, and what should be mended first
+  nephoscope status                  what runs, how fast, and what is not seen
+  nephoscope tail logs --grep oom    log lines as they arrive
+  nephoscope alerts list             what is wrong now
+
+Exit codes: 0 it went well, 1 it failed, 2 it was not understood.";
+
+/// Where to look, and how to answer: the same for every command.
+#[derive(Debug, Args)]
+pub struct Global {
+    /// Configuration file [default: ./nephoscope.toml, else /etc/nephoscope/nephoscope.toml, if there is one]
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Global options")]
+    pub config: Option<PathBuf>,
+    /// Data directory of the instance to ask, or of the store to read [default: what the configuration says]
+    #[arg(long, global = true, value_name = "DIR", help_heading = "Global options")]
+    pub data_dir: Option<PathBuf>,
+    /// Ask the instance that answers here, instead of the one of the data directory
+    #[arg(long, global = true, value_name = "http://HOST:PORT", help_heading = "Global options")]
+    pub address: Option<String>,
+    /// File that holds the token for --address
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Global options", requires = "address")]
+    pub token_file: Option<PathBuf>,
+    /// Answer in JSON: one document, or one object per line from what follows
+    #[arg(long, global = true, help_heading = "Global options")]
+    pub json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Follow a topic as records arrive
+    #[command(after_help = TAIL_EXAMPLES)]
+    Tail(Tail),
+    /// List the topics: what each holds, and how much of it
+    #[command(after_help = TOPICS_EXAMPLES)]
+    Topics,
+    /// What kinds of log lines there are
+    #[command(subcommand, arg_required_else_help = true)]
+    Templates(Templates),
+    /// What is or was wrong
+    #[command(subcommand, arg_required_else_help = true)]
+    Alerts(Alerts),
+    /// What runs, how fast, how far behind, what was rejected or lost, and what is not seen
+    #[command(after_help = STATUS_EXAMPLES)]
+    Status(Status),
+    /// Records that a part could not read
+    #[command(subcommand, arg_required_else_help = true)]
+    Dlq(Dlq),
+    /// What the processors remember
+    #[command(subcommand, arg_required_else_help = true)]
+    State(State),
+    /// Examine this machine and the installation: what is fine, what is not, what to do
+    #[command(after_help = DOCTOR_EXAMPLES)]
+    Doctor,
+}
+
+/// `tail`.
+#[derive(Debug, Args)]
+pub struct Tail {
+    /// `logs`, `alerts`, or the name of any topic
+    #[arg(value_name = "TOPIC")]
+    pub topic: String,
+    /// Begin with the last N records that match
+    #[arg(long, default_value_t = 10, value_name = "N")]
+    pub last: u32,
+    /// Only records of this host
+    #[arg(long, value_name = "HOST")]
+    pub host: Option<String>,
+    /// Only records that contain this text, in any case
+    #[arg(long, value_name = "TEXT")]
+    pub grep: Option<String>,
+    /// Print what is there and end
+    #[arg(long)]
+    pub no_follow: bool,
+}
+
+const TAIL_EXAMPLES: &str = "\
+Examples:
+  nephoscope tail logs --host web-3
+  nephoscope tail alerts --last 50
+  nephoscope tail logs.parsed.v1 --grep 'connection refused' --json
+  nephoscope tail logs --last 1000 --no-follow > lines.txt";
+
+const TOPICS_EXAMPLES: &str = "\
+Examples:
+  nephoscope topics
+  nephoscope topics --json";
+
+#[derive(Debug, Subcommand)]
+pub enum Templates {
+    /// List the templates, the most frequent first
+    #[command(after_help = TEMPLATES_EXAMPLES)]
+    List(TemplatesList),
+}
+
+/// `templates list`.
+#[derive(Debug, Args)]
+pub struct TemplatesList {
+    /// Only what this host wrote, counted from its parsed lines
+    #[arg(long, value_name = "HOST")]
+    pub host: Option<String>,
+    /// Only what was seen since: a span such as 15m, 2h, 1d, or a time in RFC 3339
+    #[arg(long, value_name = "WHEN", value_parser = moment::since)]
+    pub since: Option<EventTime>,
+    /// What happened to templates (created, generalised, merged, evicted), in order of time, instead of the table
+    #[arg(long)]
+    pub events: bool,
+    /// At most this many
+    #[arg(long, default_value_t = 50, value_name = "N")]
+    pub limit: usize,
+}
+
+const TEMPLATES_EXAMPLES: &str = "\
+With --host or --events the parsed lines are read, of the last hour unless --since says otherwise.
+
+Examples:
+  nephoscope templates list --limit 20
+  nephoscope templates list --host web-3 --since 15m
+  nephoscope templates list --events --since 1d";
+
+#[derive(Debug, Subcommand)]
+pub enum Alerts {
+    /// List alerts, each with its last word, the newest first
+    #[command(after_help = ALERTS_LIST_EXAMPLES)]
+    List(AlertsList),
+    /// Show all that is known about one alert, with the log lines that it rests on
+    #[command(after_help = ALERTS_SHOW_EXAMPLES)]
+    Show(AlertsShow),
+}
+
+/// `alerts list`.
+#[derive(Debug, Args)]
+pub struct AlertsList {
+    /// Only those that last, or only those that are over
+    #[arg(long, value_enum, value_name = "STATUS")]
+    pub status: Option<StatusArg>,
+    /// Only those at least this severe
+    #[arg(long, value_enum, value_name = "SEVERITY")]
+    pub severity: Option<SeverityArg>,
+    /// Only what was said since: a span such as 15m, 2h, 1d, or a time in RFC 3339 [default: 1d]
+    #[arg(long, value_name = "WHEN", value_parser = moment::since)]
+    pub since: Option<EventTime>,
+}
+
+const ALERTS_LIST_EXAMPLES: &str = "\
+Examples:
+  nephoscope alerts list
+  nephoscope alerts list --status firing --severity high
+  nephoscope alerts list --since 7d --json";
+
+/// `alerts show`.
+#[derive(Debug, Args)]
+pub struct AlertsShow {
+    /// Id or fingerprint of the alert, or how it begins
+    #[arg(value_name = "ID|FINGERPRINT")]
+    pub alert: String,
+}
+
+const ALERTS_SHOW_EXAMPLES: &str = "\
+Examples:
+  nephoscope alerts show 832b9dae
+  nephoscope alerts show 832b9dae9e06b086c1aa3d277e96eaa0 --json";
+
+/// `status`.
+#[derive(Debug, Args)]
+pub struct Status {
+    /// Show it again every two seconds
+    #[arg(long)]
+    pub watch: bool,
+}
+
+const STATUS_EXAMPLES: &str = "\
+Rates are measured over one second; exit code 1 if a stage has stopped.
+
+Examples:
+  nephoscope status
+  nephoscope status --watch
+  nephoscope status --json";
+
+#[derive(Debug, Subcommand)]
+pub enum Dlq {
+    /// List dead letters, the newest last
+    #[command(after_help = DLQ_LIST_EXAMPLES)]
+    List(DlqFilter),
+    /// Show one dead letter whole: why it was rejected, its headers, its bytes
+    #[command(after_help = DLQ_SHOW_EXAMPLES)]
+    Show(DlqShow),
+    /// Publish dead letters to their topic again, after what rejected them has been mended
+    #[command(after_help = DLQ_REPLAY_EXAMPLES)]
+    Replay(DlqReplay),
+}
+
+/// Which dead letters.
+#[derive(Debug, Args)]
+pub struct DlqFilter {
+    /// Only those of this topic
+    #[arg(long, value_name = "TOPIC")]
+    pub topic: Option<String>,
+    /// Only those rejected for this reason, e.g. undecodable, too_old, panic
+    #[arg(long, value_name = "REASON")]
+    pub reason: Option<String>,
+    /// Only those rejected since: a span such as 15m, 2h, 1d, or a time in RFC 3339
+    #[arg(long, value_name = "WHEN", value_parser = moment::since)]
+    pub since: Option<EventTime>,
+    /// At most this many, the newest
+    #[arg(long, default_value_t = 50, value_name = "N")]
+    pub limit: usize,
+}
+
+const DLQ_LIST_EXAMPLES: &str = "\
+Examples:
+  nephoscope dlq list
+  nephoscope dlq list --topic logs.raw.v1 --reason undecodable --since 1d";
+
+/// `dlq show`.
+#[derive(Debug, Args)]
+pub struct DlqShow {
+    /// The dead letter, as `dlq list` names it
+    #[arg(value_name = "TOPIC/PARTITION/OFFSET")]
+    pub letter: Letter,
+}
+
+const DLQ_SHOW_EXAMPLES: &str = "\
+Examples:
+  nephoscope dlq show logs.raw.v1/0/17
+  nephoscope dlq show logs.raw.v1/0/17 --json";
+
+/// `dlq replay`.
+#[derive(Debug, Args)]
+pub struct DlqReplay {
+    /// The topic that they came from
+    #[arg(value_name = "TOPIC")]
+    pub topic: String,
+    /// Only those rejected for this reason
+    #[arg(long, value_name = "REASON")]
+    pub reason: Option<String>,
+    /// Only those rejected since: a span such as 15m, 2h, 1d, or a time in RFC 3339
+    #[arg(long, value_name = "WHEN", value_parser = moment::since)]
+    pub since: Option<EventTime>,
+    /// At most this many, the oldest
+    #[arg(long, value_name = "N")]
+    pub limit: Option<u64>,
+}
+
+const DLQ_REPLAY_EXAMPLES: &str = "\
+A record is replayed three times at most. Replaying needs a running instance.
+
+Examples:
+  nephoscope dlq replay logs.raw.v1 --reason unknown_schema
+  nephoscope dlq replay logs.raw.v1 --since 1h --limit 10";
+
+#[derive(Debug, Subcommand)]
+pub enum State {
+    /// Show what each processor keeps: instances, position, size
+    #[command(after_help = STATE_SHOW_EXAMPLES)]
+    Show(StateShow),
+    /// Forget what a processor has learned, so that it starts empty where it stopped reading
+    #[command(after_help = STATE_RESET_EXAMPLES)]
+    Reset(StateReset),
+}
+
+/// `state show`.
+#[derive(Debug, Args)]
+pub struct StateShow {
+    /// Only this processor
+    #[arg(value_name = "PROCESSOR")]
+    pub processor: Option<String>,
+}
+
+const STATE_SHOW_EXAMPLES: &str = "\
+Examples:
+  nephoscope state show
+  nephoscope state show drain --json";
+
+/// `state reset`.
+#[derive(Debug, Args)]
+pub struct StateReset {
+    /// The processor
+    #[arg(value_name = "PROCESSOR")]
+    pub processor: String,
+    /// It cannot be undone; say that you mean it
+    #[arg(long)]
+    pub yes: bool,
+}
+
+const STATE_RESET_EXAMPLES: &str = "\
+The instance must be stopped first: a running processor would write its state again.
+
+Examples:
+  nephoscope state reset drain --yes";
+
+const DOCTOR_EXAMPLES: &str = "\
+Exit code 1 if something fails; warnings are no failure.
+
+Examples:
+  nephoscope doctor
+  sudo nephoscope doctor --json";
+
+/// Values of `--status`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum StatusArg {
+    Firing,
+    Resolved,
+}
+
+impl From<StatusArg> for AlertStatus {
+    fn from(arg: StatusArg) -> Self {
+        match arg {
+            StatusArg::Firing => Self::Firing,
+            StatusArg::Resolved => Self::Resolved,
+        }
+    }
+}
+
+/// Values of `--severity`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SeverityArg {
+    Low,
+    Info,
+    Warning,
+    High,
+    Critical,
+}
+
+impl From<SeverityArg> for Severity {
+    fn from(arg: SeverityArg) -> Self {
+        match arg {
+            SeverityArg::Low => Self::Low,
+            SeverityArg::Info => Self::Info,
+            SeverityArg::Warning => Self::Warning,
+            SeverityArg::High => Self::High,
+            SeverityArg::Critical => Self::Critical,
+        }
+    }
+}

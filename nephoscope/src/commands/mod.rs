@@ -1,0 +1,43 @@
+//! The commands, one file per noun.
+
+pub mod alerts;
+pub mod dlq;
+pub mod doctor;
+pub mod state;
+pub mod status;
+pub mod tail;
+pub mod templates;
+pub mod topics;
+
+use std::process::ExitCode;
+
+use crate::{
+    cli::{Alerts, Cli, Command, Dlq, State, Templates},
+    origin::Origin,
+    output::{Form, Output},
+};
+
+/// Runs a command.
+///
+/// # Errors
+/// What went wrong, with all its causes.
+pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    let global = &cli.global;
+    let mut out = Output::new(if global.json { Form::Json } else { Form::Text });
+    let origin = || Origin::open(global);
+    match &cli.command {
+        Command::Status(args) => return status::run(args, global, &mut out),
+        Command::Doctor => return doctor::run(global, &mut out),
+        Command::State(State::Reset(args)) => return state::reset(args, global, &mut out),
+        Command::Tail(args) => tail::run(args, &origin()?, &mut out),
+        Command::Topics => topics::run(&origin()?, &mut out),
+        Command::Templates(Templates::List(args)) => templates::list(args, &origin()?, &mut out),
+        Command::Alerts(Alerts::List(args)) => alerts::list(args, &origin()?, &mut out),
+        Command::Alerts(Alerts::Show(args)) => alerts::show(args, &origin()?, &mut out),
+        Command::Dlq(Dlq::List(args)) => dlq::list(args, &origin()?, &mut out),
+        Command::Dlq(Dlq::Show(args)) => dlq::show(args, &origin()?, &mut out),
+        Command::Dlq(Dlq::Replay(args)) => dlq::replay(args, &origin()?, &mut out),
+        Command::State(State::Show(args)) => state::show(args, &origin()?, &mut out),
+    }?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,119 @@
+//! `tail`: records as they arrive.
+
+use std::{collections::VecDeque, ops::ControlFlow, thread, time::Duration};
+
+use schemas::topics;
+
+use crate::{
+    cli::Tail,
+    origin::{Origin, Topic, is_away},
+    output::{Output, note},
+    record::Record,
+};
+
+/// Where a filter leaves gaps, this many records are looked through for the last N that match.
+const LOOK_BACK: u64 = 10_000;
+/// How long one request waits for a record of a single partition: below the API's limit of 30 s.
+const WAIT: Duration = Duration::from_secs(25);
+/// With several partitions they are asked in turn, so that none waits for another for long.
+const WAIT_IN_TURN: Duration = Duration::from_millis(250);
+/// How often an instance that went away is looked for.
+const RETRY: Duration = Duration::from_secs(1);
+/// Records of one request while following.
+const BATCH: usize = 500;
+
+/// The topic that a person means.
+fn topic_name(word: &str) -> &str {
+    match word {
+        "logs" => topics::LOGS_RAW,
+        "alerts" => topics::ALERTS,
+        "templates" => topics::LOGS_TEMPLATES,
+        name => name,
+    }
+}
+
+/// Prints the last records, then those that come.
+pub fn run(args: &Tail, origin: &Origin, out: &mut Output) -> anyhow::Result<()> {
+    let topic = origin.topic(topic_name(&args.topic))?;
+    for record in last(args, origin, &topic)? {
+        print(&record, out)?;
+    }
+    match (args.no_follow, origin.is_live()) {
+        (true, _) => Ok(()),
+        (false, true) => follow(args, origin, &topic, out),
+        (false, false) => {
+            note("nothing more can come while no instance runs");
+            Ok(())
+        }
+    }
+}
+
+/// The last records that match, of all partitions, in order of time.
+fn last(args: &Tail, origin: &Origin, topic: &Topic) -> anyhow::Result<Vec<Record>> {
+    let count = args.last as usize;
+    let is_filtered = args.host.is_some() || args.grep.is_some();
+    let back = if is_filtered { LOOK_BACK.max(args.last.into()) } else { args.last.into() };
+    let mut all = Vec::new();
+    for part in topic.partitions.iter().filter(|_| count > 0) {
+        let mut found = VecDeque::with_capacity(count.min(BATCH));
+        origin.scan(&topic.name, part, part.next.saturating_sub(back), |record| {
+            if matches(args, &record) {
+                if found.len() == count {
+                    found.pop_front();
+                }
+                found.push_back(record);
+            }
+            Ok(ControlFlow::Continue(()))
+        })?;
+        all.extend(found);
+    }
+    all.sort_by_key(|record| record.appended_at);
+    Ok(all.split_off(all.len().saturating_sub(count)))
+}
+
+fn follow(args: &Tail, origin: &Origin, topic: &Topic, out: &mut Output) -> anyhow::Result<()> {
+    let mut positions: Vec<(u32, u64)> = topic.partitions.iter().map(|part| (part.partition, part.next)).collect();
+    let wait = if positions.len() == 1 { WAIT } else { WAIT_IN_TURN };
+    let mut is_connected = true;
+    loop {
+        for (partition, position) in &mut positions {
+            let records = match origin.read(&topic.name, *partition, *position, BATCH, wait) {
+                Ok(records) => records,
+                Err(error) if is_away(&error) => {
+                    if std::mem::take(&mut is_connected) {
+                        note("the instance went away; waiting for it to come back");
+                    }
+                    thread::sleep(RETRY);
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            if !std::mem::replace(&mut is_connected, true) {
+                note("the instance is back");
+            }
+            for record in records {
+                *position = record.offset + 1;
+                if matches(args, &record) {
+                    print(&record, out)?;
+                }
+            }
+        }
+    }
+}
+
+fn matches(args: &Tail, record: &Record) -> bool {
+    let is_of_host = args.host.as_deref().is_none_or(|host| record.is_of_host(host));
+    is_of_host && args.grep.as_deref().is_none_or(|text| contains(record, text))
+}
+
+/// Whether what is shown of it, or its value, contains the text, in any case.
+fn contains(record: &Record, text: &str) -> bool {
+    let text = text.to_lowercase();
+    let has = |shown: &str| shown.to_lowercase().contains(&text);
+    let line = record.line();
+    has(&anstream::adapter::strip_str(&line).to_string()) || record.value.as_ref().is_some_and(|value| has(&value.to_string()))
+}
+
+fn print(record: &Record, out: &mut Output) -> std::io::Result<()> {
+    if out.is_json() { out.json_line(record) } else { out.line(record.line()) }
+}
