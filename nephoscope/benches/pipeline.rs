@@ -55,7 +55,12 @@ fn main() {
     let published = begun.elapsed();
     step_until(&mut worker, &metrics, 1);
     let first = begun.elapsed() - (published - opened);
-    println!("recovery after a crash: bus open {:.0} ms, first output {:.0} ms ({} records replayed)", ms(opened), ms(first), metrics.totals().replayed);
+    println!(
+        "recovery after a crash: bus open {:.0} ms, first output {:.0} ms ({} records replayed)",
+        ms(opened),
+        ms(first),
+        metrics.totals().replayed
+    );
 }
 
 fn ms(time: Duration) -> f64 {

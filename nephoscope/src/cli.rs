@@ -48,6 +48,9 @@ pub struct Global {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Watch this machine: every part in one process, until it is told to stop
+    #[command(after_help = UP_EXAMPLES)]
+    Up(Up),
     /// Follow a topic as records arrive
     #[command(after_help = TAIL_EXAMPLES)]
     Tail(Tail),
@@ -73,6 +76,20 @@ pub enum Command {
     #[command(after_help = DOCTOR_EXAMPLES)]
     Doctor,
 }
+
+/// `up`.
+#[derive(Debug, Args)]
+pub struct Up {
+    /// Print the effective configuration with the origin of each value, and end
+    #[arg(long)]
+    pub print_config: bool,
+}
+
+const UP_EXAMPLES: &str = "\
+Examples:
+  nephoscope up                                   journal or log files, kernel, syslog on 127.0.0.1:5514
+  nephoscope up --print-config > nephoscope.toml  every setting, ready to be changed
+  NEPHOSCOPE_LISTEN__ADMIN=127.0.0.1:8800 nephoscope up --data-dir /tmp/nephoscope";
 
 /// `tail`.
 #[derive(Debug, Args)]

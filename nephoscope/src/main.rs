@@ -7,6 +7,7 @@ mod moment;
 mod origin;
 mod output;
 mod record;
+mod up;
 
 use std::process::ExitCode;
 

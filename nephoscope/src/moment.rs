@@ -86,6 +86,9 @@ mod tests {
     fn ages_use_their_largest_unit() {
         let now = EventTime::from_millis(10_000_000_000);
         let age = |seconds: i64| ago(now.plus_millis(-1_000 * seconds), now);
-        assert_eq!([age(-5), age(0), age(59), age(60), age(7_199), age(86_400)], ["now", "0s ago", "59s ago", "1m ago", "1h ago", "1d ago"]);
+        assert_eq!(
+            [age(-5), age(0), age(59), age(60), age(7_199), age(86_400)],
+            ["now", "0s ago", "59s ago", "1m ago", "1h ago", "1d ago"]
+        );
     }
 }

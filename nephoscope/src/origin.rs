@@ -289,9 +289,5 @@ fn topic_view(topic: &stream_runtime::inspect::TopicStatus) -> Topic {
         schemas::topics::Cleanup::Delete => "delete",
         schemas::topics::Cleanup::Compact => "compact",
     };
-    Topic {
-        name: topic.name.to_string(),
-        cleanup: cleanup.into(),
-        partitions: topic.partitions.iter().enumerate().map(part).collect(),
-    }
+    Topic { name: topic.name.to_string(), cleanup: cleanup.into(), partitions: topic.partitions.iter().enumerate().map(part).collect() }
 }

@@ -160,7 +160,12 @@ fn template_line(record: &TemplateRecord) -> String {
 pub fn alert_line(alert: &Alert) -> String {
     let severity = styled(severity_style(alert.severity), format!("{:<8}", alert.severity));
     let status = styled(status_style(alert.status), format!("{:<8}", alert.status));
-    format!("{} {severity} {status} {} {}", time(alert.last_received), styled(crate::output::HEAD, plain(&alert.name)), plain(&alert.message))
+    format!(
+        "{} {severity} {status} {} {}",
+        time(alert.last_received),
+        styled(crate::output::HEAD, plain(&alert.name)),
+        plain(&alert.message)
+    )
 }
 
 /// Name (RFC 5424, table 2, as syslog tools shorten them) and colour.

@@ -33,7 +33,8 @@ pub fn list(args: &AlertsList, origin: &Origin, out: &mut Output) -> anyhow::Res
     })?;
     let status = args.status.map(AlertStatus::from);
     let severity = args.severity.map(Severity::from);
-    let is_meant = |alert: &Alert| status.is_none_or(|status| alert.status == status) && severity.is_none_or(|least| alert.severity >= least);
+    let is_meant =
+        |alert: &Alert| status.is_none_or(|status| alert.status == status) && severity.is_none_or(|least| alert.severity >= least);
     let mut alerts: Vec<Alert> = last.into_values().filter(is_meant).collect();
     alerts.sort_by(|a, b| (b.last_received, &a.fingerprint).cmp(&(a.last_received, &b.fingerprint)));
     if out.is_json() {

@@ -111,7 +111,9 @@ pub fn instance(client: &Client, dir: &Path) -> Instance {
     let findings = match (client.fetch("/readyz"), &holder) {
         (Ok(answer), _) => vec![health(client, answer.status, &answer.body, pid)],
         (Err(error), Holder::Nobody) if error.is_absent() => vec![Finding::ok(WHAT, "none runs; nobody holds the data directory")],
-        (Err(error), Holder::Nobody) => vec![Finding::fail(WHAT, with_causes(&error), "see whether that is the address of `nephoscope up`")],
+        (Err(error), Holder::Nobody) => {
+            vec![Finding::fail(WHAT, with_causes(&error), "see whether that is the address of `nephoscope up`")]
+        }
         (Err(error), Holder::Process(pid)) => {
             let who = pid.map_or_else(|| "a process".into(), |pid| format!("process {pid} ({})", command_of(pid)));
             let found = format!("{who} holds {}, but {}", dir.display(), with_causes(&error));

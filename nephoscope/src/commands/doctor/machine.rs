@@ -43,9 +43,11 @@ fn open_files() -> Finding {
     const WHAT: &str = "open files";
     let most = getrlimit(Resource::Nofile).current;
     match most {
-        Some(most) if most < FILES_GOOD => {
-            Finding::warn(WHAT, format!("at most {}", count(most)), format!("raise it: `ulimit -n {FILES_GOOD}`, or LimitNOFILE= in the unit"))
-        }
+        Some(most) if most < FILES_GOOD => Finding::warn(
+            WHAT,
+            format!("at most {}", count(most)),
+            format!("raise it: `ulimit -n {FILES_GOOD}`, or LimitNOFILE= in the unit"),
+        ),
         Some(most) => Finding::ok(WHAT, format!("at most {}", count(most))),
         None => Finding::ok(WHAT, "without limit"),
     }
@@ -59,7 +61,8 @@ fn clock() -> Finding {
         return Finding::fail(WHAT, format!("it is not {now}"), "set it: times of log lines cannot be right");
     }
     let asked = Command::new("timedatectl").args(["show", "--property=NTPSynchronized", "--value"]).stdin(Stdio::null()).output();
-    let answer = asked.ok().filter(|output| output.status.success()).map(|output| String::from_utf8_lossy(&output.stdout).trim().to_string());
+    let answer =
+        asked.ok().filter(|output| output.status.success()).map(|output| String::from_utf8_lossy(&output.stdout).trim().to_string());
     match answer.as_deref() {
         Some("yes") => Finding::ok(WHAT, format!("{now}, synchronised")),
         Some("no") => Finding::warn(WHAT, format!("{now}, not synchronised"), "sudo timedatectl set-ntp true"),

@@ -70,7 +70,9 @@ fn port(transport: Transport, address: SocketAddr, purpose: &str, key: &str, ins
         None if instance.is_some() => {
             Finding::warn(what, format!("{address} is taken, by the instance or by another user's process"), "with sudo it can be told")
         }
-        None => Finding::fail(what, format!("{address} is taken by another process"), format!("sudo shows which; or choose another in {key}")),
+        None => {
+            Finding::fail(what, format!("{address} is taken by another process"), format!("sudo shows which; or choose another in {key}"))
+        }
     }
 }
 

@@ -39,16 +39,26 @@ fn journal() -> Finding {
     let output = match ran {
         Ok(output) => output,
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            return Finding::warn(WHAT, "there is no journalctl", "nothing to do where no systemd runs: kernel ring and files are read instead");
+            return Finding::warn(
+                WHAT,
+                "there is no journalctl",
+                "nothing to do where no systemd runs: kernel ring and files are read instead",
+            );
         }
         Err(error) => return Finding::warn(WHAT, format!("journalctl cannot be run: {error}"), "see whether systemd is well"),
     };
     let complaint = String::from_utf8_lossy(&output.stderr).lines().next().unwrap_or("").to_string();
     match (output.status.success(), output.stdout.is_empty()) {
         (true, false) if complaint.is_empty() => Finding::ok(WHAT, "is readable"),
-        (true, false) => Finding::warn(WHAT, complaint, "sudo adduser $USER systemd-journal, then log in again: only then is all of it seen"),
-        (true, true) => Finding::warn(WHAT, "is empty, or not readable for this user", "sudo adduser $USER systemd-journal, then log in again"),
-        (false, _) => Finding::warn(WHAT, format!("is not readable: {complaint}"), "nothing to do where no systemd runs; else see `journalctl`"),
+        (true, false) => {
+            Finding::warn(WHAT, complaint, "sudo adduser $USER systemd-journal, then log in again: only then is all of it seen")
+        }
+        (true, true) => {
+            Finding::warn(WHAT, "is empty, or not readable for this user", "sudo adduser $USER systemd-journal, then log in again")
+        }
+        (false, _) => {
+            Finding::warn(WHAT, format!("is not readable: {complaint}"), "nothing to do where no systemd runs; else see `journalctl`")
+        }
     }
 }
 
