@@ -12,7 +12,10 @@ use std::{
     fs::OpenOptions,
     io::Write,
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Barrier, Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -44,7 +47,7 @@ fn main() {
     let ours = appends(&directory.path().join("bus"), time);
     println!("  ratio to the bare file: {:.2}", ours / raw);
     reads(&directory.path().join("bus"));
-    single_commits(&directory.path().join("single"), time);
+    single_commits(&directory.path().join("single"));
     latency(&directory.path().join("latency"), time);
     println!("peak memory {} MiB", rss_bytes().1 >> 20);
 }
@@ -178,24 +181,27 @@ fn reads(directory: &Path) {
     meter.report("bus, a session reads from file", records);
 }
 
-/// 16 sources with 32 threads each, every thread with one record in flight.
-fn single_commits(directory: &Path, time: Duration) {
-    const SLICES: usize = 10;
+/// 16 sources with 32 threads each, every thread with one record in flight, until a million is committed.
+fn single_commits(directory: &Path) {
+    const RECORDS: u64 = 1_000_000;
     let bus = open(directory);
-    let (slices, started) = (std::array::from_fn::<_, SLICES, _>(|_| AtomicU64::new(0)), Instant::now());
+    let (committed, ready) = (AtomicU64::new(0), Barrier::new(PRODUCERS * IN_FLIGHT));
+    let marks = Mutex::new(Vec::new());
     let meter = Meter::start();
     let commits: Vec<Duration> = std::thread::scope(|scope| {
         let produce = |number: usize| {
             let mut publisher = bus.publisher(&format!("source-{}/{}", number % PRODUCERS, number / PRODUCERS)).unwrap();
             let (mut lines, mut line, mut batch) = (Lines::new(number as u64), String::new(), PublishBatch::default());
             let mut commits = Vec::new();
-            while started.elapsed() < time {
+            ready.wait();
+            while committed.load(Ordering::Relaxed) < RECORDS {
                 let begun = Instant::now();
                 fill(&mut batch, &mut lines, &mut line, 1);
                 publisher.publish(&batch, b"position").unwrap();
                 commits.push(begun.elapsed());
-                let slice = (started.elapsed().as_secs_f64() / time.as_secs_f64() * SLICES as f64) as usize;
-                slices[slice.min(SLICES - 1)].fetch_add(1, Ordering::Relaxed);
+                if committed.fetch_add(1, Ordering::Relaxed) % (RECORDS / 10) == 0 {
+                    marks.lock().unwrap().push(Instant::now());
+                }
             }
             commits
         };
@@ -205,16 +211,16 @@ fn single_commits(directory: &Path, time: Duration) {
     });
     let records = commits.len() as u64;
     Meter { commits, ..meter }.report("bus, commits of one record, 16 producers × 32 in flight", records);
-    let slices: Vec<_> = slices.iter().map(|slice| slice.load(Ordering::Relaxed)).collect();
-    let (low, high) = (slices.iter().min().unwrap(), slices.iter().max().unwrap());
-    println!("  {records} records, by tenths of the time {low} to {high}: lowest {:.0} % of highest", *low as f64 / *high as f64 * 100.0);
+    let marks = marks.into_inner().unwrap();
+    let tenths: Vec<_> = marks.windows(2).map(|pair| RECORDS as f64 / 10.0 / (pair[1] - pair[0]).as_secs_f64()).collect();
+    println!("  by tenths, records/s: {}", tenths.iter().map(|rate| format!("{rate:.0}")).collect::<Vec<_>>().join(" "));
 }
 
 /// 10,000 records/s in blocks of 100: from `publish` to a reader that waits.
 fn latency(directory: &Path, time: Duration) {
     let bus = open(directory);
     let at = stream_core::TopicPartition::new(&TOPIC.into(), stream_core::Partition(0));
-    let (zero, is_over) = (Instant::now(), std::sync::atomic::AtomicBool::new(false));
+    let (zero, is_over) = (Instant::now(), AtomicBool::new(false));
     let mut delays = std::thread::scope(|scope| {
         let reader = scope.spawn(|| {
             let limits = ReadLimits { records_max: 10_000, bytes_max: 16 << 20, wait: Duration::from_millis(100) };

@@ -43,6 +43,7 @@ pub(super) struct Committer {
     group_time: Duration,
     retained_at: Instant,
     has_rolled: bool,
+    is_stalled: bool,
     complained_at: Option<Instant>,
     /// A group whose store transaction has an unknown outcome, with its number.
     unsettled: Option<(u64, Group)>,
@@ -84,6 +85,7 @@ impl Committer {
             group_time: Duration::ZERO,
             retained_at: time::instant(),
             has_rolled: false,
+            is_stalled: false,
             complained_at: None,
             unsettled: None,
         })
@@ -298,6 +300,7 @@ impl Committer {
     }
 
     fn complain(&mut self, what: &str) {
+        self.is_stalled = true;
         self.shared.set_stalled(Some(what.to_owned()));
         if self.complained_at.is_none_or(|at| at.elapsed() > COMPLAIN_EVERY) {
             self.complained_at = Some(time::instant());
@@ -306,9 +309,9 @@ impl Committer {
     }
 
     fn recovered(&mut self) {
-        if self.complained_at.take().is_some() {
+        if std::mem::take(&mut self.is_stalled) {
             self.shared.set_stalled(None);
-            tracing::warn!("the bus writes again");
+            tracing::info!("the bus writes again");
         }
     }
 }

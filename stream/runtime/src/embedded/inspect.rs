@@ -2,7 +2,6 @@
 
 use std::{collections::BTreeMap, ops::ControlFlow};
 
-use schemas::EventTime;
 use stream_core::{NextOffset, TopicPartition};
 
 use super::{
@@ -91,18 +90,5 @@ impl Inspect for EmbeddedBus {
 
     fn append(&self, source: &str, sequence: u64, records: &PublishBatch, position: &[u8]) -> Result<Appended, PublishError> {
         publisher::append(self.shared(), source, sequence, records, position)
-    }
-}
-
-impl EmbeddedBus {
-    /// Position of the first record appended at or after a time; for `--since`.
-    ///
-    /// # Errors
-    /// If the partition does not exist.
-    pub fn position_at(&self, at: &TopicPartition, time: EventTime) -> Result<NextOffset, BusError> {
-        let log = self.shared().topics.log(at)?;
-        let state = log.lock();
-        let entry = state.segments.iter().find(|entry| entry.index.last_appended >= time);
-        Ok(entry.map_or(state.next, |entry| NextOffset(entry.segment.base.0)))
     }
 }

@@ -98,7 +98,10 @@ impl Reader {
                     self.seek(to);
                     return Ok(ReadEnd::Trimmed { from, to });
                 }
-                Located::Memory(chunk) => chunk,
+                Located::Memory(chunk) => {
+                    self.window = None;
+                    chunk
+                }
                 Located::File { segment, position, end } => Arc::new(self.load(segment, position, end)?),
             };
             let place = chunk.start();

@@ -81,7 +81,7 @@ fn a_table_keeps_the_last_record_of_each_key_under_its_offset() {
     let mut batch = PublishBatch::default();
     let mut publisher = bus.publisher("s").unwrap();
     for n in 0..4_000 {
-        let value = format!("{n} {:x}", (n + 7).wrapping_mul(0x9e37_79b9_7f4a_7c15)).repeat(4);
+        let value = format!("{n} {:x}", (n + 7u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)).repeat(4);
         batch.clear();
         batch.push(&TABLE.into(), Some(b"k1"), Some(value.as_bytes()), Default::default()).unwrap();
         publisher.publish(&batch, b"").unwrap();
