@@ -108,8 +108,11 @@ impl Committer {
         }
     }
 
-    /// Removes what retention and the total cap want gone.
-    pub(super) fn retain(&mut self) {
+    /// Removes what retention and the total cap want gone. Not while a group is unsettled: it may yet become part of its logs.
+    fn retain(&mut self) {
+        if self.unsettled.is_some() {
+            return;
+        }
         self.retained_at = time::instant();
         self.has_rolled = false;
         let total = super::retention::retain(&self.shared, time::now());
@@ -140,7 +143,7 @@ impl Committer {
             {
                 sources.extend(next.draft.cursor.as_ref().map(|cursor| cursor.source.clone()));
                 match self.refusal(&next) {
-                    Some(outcome) => next.ticket.settle(outcome),
+                    Some(outcome) => next.promise.settle(outcome),
                     None => group.push(next),
                 }
             }
@@ -169,11 +172,7 @@ impl Committer {
         if submissions.is_empty() {
             return;
         }
-        let (mut tickets, mut drafts) = (Vec::new(), Vec::new());
-        for Submission { draft, ticket } in submissions {
-            tickets.push(ticket);
-            drafts.push(draft);
-        }
+        let (drafts, promises): (Vec<_>, Vec<_>) = submissions.into_iter().map(|waiting| (waiting.draft, waiting.promise)).unzip();
         let outcome = self.commit_drafts(drafts);
         match &outcome {
             Outcome::Done => {
@@ -186,8 +185,8 @@ impl Committer {
             }
             Outcome::Known | Outcome::Superseded(_) | Outcome::Closed => {}
         }
-        for ticket in tickets {
-            ticket.settle(outcome.clone());
+        for promise in promises {
+            promise.settle(outcome.clone());
         }
     }
 
@@ -313,6 +312,16 @@ impl Committer {
             self.shared.set_stalled(None);
             tracing::info!("the bus writes again");
         }
+    }
+}
+
+impl Drop for Committer {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            tracing::error!("the committer has panicked; the bus is closed");
+        }
+        self.shared.queue.abandon();
+        self.shared.signal.raise();
     }
 }
 

@@ -296,3 +296,21 @@ fn load_topics(shared: &Shared, access: Access) -> Result<(), BusError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::publish::{PublishBatch, PublishError};
+
+    #[test]
+    fn nobody_waits_for_a_committer_that_has_panicked() {
+        let directory = tempfile::tempdir().unwrap();
+        let bus = EmbeddedBus::open(directory.path(), EmbeddedConfig::default()).unwrap();
+        let mut publisher = bus.publisher("s").unwrap();
+        assert!(bus.shared().queue.run(|_| panic!("as a store may")).is_none());
+        assert!(matches!(publisher.publish(&PublishBatch::default(), b""), Err(PublishError::Closed(_) | PublishError::Unknown(_))));
+        bus.close();
+        drop(bus);
+        EmbeddedBus::open(directory.path(), EmbeddedConfig::default()).unwrap();
+    }
+}

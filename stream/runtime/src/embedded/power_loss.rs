@@ -197,7 +197,7 @@ fn run(seed: u64) -> Remains {
 
 #[test]
 fn what_was_acknowledged_survives_a_loss_of_power_and_nothing_is_half_there() {
-    for seed in 0..60 {
+    for seed in 0..150 {
         let remains = run(seed);
         let directory = tempfile::tempdir().unwrap();
         fs::write(directory.path().join(STORE_FILE), &remains.store).unwrap();

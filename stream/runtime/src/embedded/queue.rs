@@ -129,7 +129,7 @@ pub(super) struct Ticket {
 }
 
 impl Ticket {
-    pub(super) fn settle(&self, outcome: Outcome) {
+    fn settle(&self, outcome: Outcome) {
         *self.outcome.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
         self.settled.notify_one();
     }
@@ -145,10 +145,29 @@ impl Ticket {
     }
 }
 
+/// The duty to settle a ticket. Whoever drops it leaves the outcome unknown, so that nobody waits for a thread that is gone.
+pub(super) struct Promise(Option<Arc<Ticket>>);
+
+impl Promise {
+    pub(super) fn settle(mut self, outcome: Outcome) {
+        if let Some(ticket) = self.0.take() {
+            ticket.settle(outcome);
+        }
+    }
+}
+
+impl Drop for Promise {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.0.take() {
+            ticket.settle(Outcome::Unknown("the committer has ended".into()));
+        }
+    }
+}
+
 /// A commit that waits.
 pub(super) struct Submission {
     pub(super) draft: Draft,
-    pub(super) ticket: Arc<Ticket>,
+    pub(super) promise: Promise,
 }
 
 /// A change of the bus itself, made by the committer because only it writes.
@@ -195,7 +214,7 @@ impl Queue {
             if waiting.is_closed {
                 return Outcome::Closed;
             }
-            waiting.entries.push_back(Entry::Commit(Submission { draft, ticket: Arc::clone(&ticket) }, bytes));
+            waiting.entries.push_back(Entry::Commit(Submission { draft, promise: Promise(Some(Arc::clone(&ticket))) }, bytes));
             waiting.commits += 1;
             waiting.bytes += bytes;
             if waiting.commits >= waiting.wanted || waiting.bytes >= GROUP_BYTES_MAX {
@@ -225,6 +244,16 @@ impl Queue {
     pub(super) fn close(&self) {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).is_closed = true;
         self.changed.notify_one();
+    }
+
+    /// Takes no more, and lets go of what waits.
+    pub(super) fn abandon(&self) {
+        let entries = {
+            let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            waiting.is_closed = true;
+            std::mem::take(&mut waiting.entries)
+        };
+        drop(entries);
     }
 
     /// Whether it takes no more.
