@@ -36,8 +36,8 @@ use std::thread::{self, JoinHandle};
 use stream_runtime::engine::error_chain;
 use stream_runtime::source::{Source, SourceContext};
 
-use self::blocks::{Closed, Queue};
 pub use self::blocks::BlockError;
+use self::blocks::{Closed, Queue};
 pub use self::config::{Config, ConfigError};
 pub use self::cursor::CursorError;
 use self::reread::Reread;

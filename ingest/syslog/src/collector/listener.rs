@@ -92,7 +92,11 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         for name in ["d.sock", "s.sock"] {
             let path = folder.path().join(name);
-            if name == "d.sock" { drop(UnixDatagram::bind(&path).expect("binds")) } else { drop(UnixListener::bind(&path).expect("binds")) }
+            if name == "d.sock" {
+                drop(UnixDatagram::bind(&path).expect("binds"))
+            } else {
+                drop(UnixListener::bind(&path).expect("binds"))
+            }
             let (_socket, file) = unix_datagram(&path).expect("left behind");
             assert_eq!(unix_datagram(&path).expect_err("in use").kind(), ErrorKind::AddrInUse);
             assert_eq!(unix_stream(&path).expect_err("in use").kind(), ErrorKind::AddrInUse);

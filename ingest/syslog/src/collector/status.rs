@@ -8,7 +8,6 @@ use schemas::{LogRecord, SourceKind, topics};
 use serde::Serialize;
 use stream_runtime::loss::Loss;
 
-
 /// Name under which losses are reported.
 const COMPONENT: &str = "syslog";
 

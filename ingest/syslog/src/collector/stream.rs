@@ -13,12 +13,12 @@ use std::time::Duration;
 
 use rustix::net::sockopt;
 
+use super::Stop;
 use super::blocks::{Closed, Outlet, Queue};
 use super::clock;
 use super::datagram::wait;
 use super::rate::RateLimit;
 use super::status::{SourceGauge, SourceState};
-use super::Stop;
 use crate::frame::{Cut, Deframer, Frame, FrameLimits};
 use crate::record::{Line, Recorder};
 
