@@ -3,10 +3,12 @@
 mod cli;
 mod client;
 mod commands;
+mod console;
 mod moment;
 mod origin;
 mod output;
 mod record;
+mod report;
 mod up;
 
 use std::process::ExitCode;

@@ -1,8 +1,7 @@
 //! `up`: every part in one process on the embedded bus, watching this machine.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, sync::Arc};
 
-use axum::Router;
 use drain::DrainProcessor;
 use stream_core::Processor;
 use stream_runtime::{
@@ -12,7 +11,11 @@ use stream_runtime::{
 };
 use syslog::Collector;
 
-use crate::cli::{Global, Up};
+use crate::{
+    cli::{Global, Up},
+    console::Console,
+    report::Report,
+};
 
 /// Exit code of a configuration that cannot be used.
 const USAGE: u8 = 2;
@@ -48,13 +51,17 @@ fn start(args: &Up, global: &Global) -> anyhow::Result<()> {
     let mut running = Running::open(&settings)?;
     running.engine.spawn::<DrainProcessor>(drain)?;
     let collector = Collector::start(syslog, running.source_context(Collector::NAME, &settings)?).map_err(boxed)?;
-    let api = running.serve(&file, &settings, Router::new()).map_err(boxed)?;
+    let watch = collector.watch();
+    let console = Console::start(Arc::new(running.bus.clone()), running.engine.view(), move || watch.status())?;
+    let api = running.serve(&file, &settings, console.routes()).map_err(boxed)?;
     let url = format!("http://{}/?token={}", api.address(), token(&settings.listen, &settings.bus.data_dir).map_err(boxed)?);
-    println!("{url}");
+    let report = Report::start(console.clone(), url, settings.bus.data_dir.clone())?;
     let outcome = wait_until(&stop, || collector.failed().map(|why| format!("the syslog collector stopped: {why}")));
+    report.stop();
     tracing::info!("leaving: everything read so far is on the bus when this process ends");
     collector.stop();
     api.stop();
+    console.stop();
     running.stop();
     outcome.map_err(boxed)
 }
