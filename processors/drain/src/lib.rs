@@ -2,7 +2,7 @@
 //!
 //! Drain (He et al., ICWS 2017) groups lines by token count and leading tokens and takes what differs within a group as a
 //! parameter. This is Drain with guards: values are masked in one linear pass ([`mask`](Masker)), lines are compared only where their
-//! delimiters agree, a different plain word means a different event until many words meet at one place, and everything is
+//! delimiters agree, a different word means a different event until many words or a value meet at one place, and everything is
 //! bounded. One configuration serves every system; template ids are hashes of the template's text.
 //!
 //! The library is deterministic and pure: no clock, no randomness, no I/O. [`Drain`] is the whole of it.
@@ -22,6 +22,9 @@
 //! ```
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
 
+mod activity;
+mod alarms;
+mod catalogue;
 mod change;
 mod config;
 mod explosion;
@@ -29,17 +32,21 @@ mod fanout;
 mod guarded;
 mod mask;
 mod param;
+mod processor;
+mod records;
 mod signature;
 mod snapshot;
 mod template;
 mod token;
 mod tree;
 
+pub use activity::{Activity, Finding, FindingKind, Line};
 pub use change::{Change, ChangeKind, FROM_MAX, Match, TemplateEvent, TemplateInfo};
-pub use config::{Config, ConfigError, MaskRule};
+pub use config::{ActivityConfig, Config, ConfigError, MaskRule};
 pub use guarded::{Drain, Parsed};
 pub use mask::{Masker, ParamType, Span};
 pub use param::{PARAMS_MAX, Param, VALUE_BYTES_MAX};
+pub use processor::DrainProcessor;
 pub use snapshot::{STATE_VERSION, Snapshot, SnapshotError};
 pub use template::{TEXT_BYTES_MAX, TemplateId, canonical};
 pub use token::PLACEHOLDER;

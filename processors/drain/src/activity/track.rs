@@ -247,7 +247,12 @@ mod tests {
         let mut track = steady(6);
         let findings = run(&mut track, [0, 0, 0, 0, 0, 6, 6]);
         // k·μ/φ: 18 after three buckets, 24 after four.
-        let [(3, FindingKind::Silence { buckets: 4, score, .. }), (4, FindingKind::Silence { buckets: 5, .. }), (5, FindingKind::SilenceOver)] = findings[..] else {
+        let [
+            (3, FindingKind::Silence { buckets: 4, score, .. }),
+            (4, FindingKind::Silence { buckets: 5, .. }),
+            (5, FindingKind::SilenceOver),
+        ] = findings[..]
+        else {
             panic!("{findings:?}")
         };
         assert!((score - 24.0).abs() < 1e-9, "{score}");
@@ -283,7 +288,9 @@ mod tests {
             at_once.close(gap, |_| {});
             assert_eq!(at_once.silent, one_by_one.silent, "{gap}");
             let after = [7, 7, 300, 300, 7];
-            let findings = |track: &mut Track| run(track, after).into_iter().filter(|(_, finding)| *finding != FindingKind::SilenceOver).collect::<Vec<_>>();
+            let findings = |track: &mut Track| {
+                run(track, after).into_iter().filter(|(_, finding)| *finding != FindingKind::SilenceOver).collect::<Vec<_>>()
+            };
             assert_eq!(findings(&mut at_once), findings(&mut one_by_one), "{gap}");
         }
     }
