@@ -106,7 +106,7 @@ function draw() {
   drawStrip(o);
 
   $("sources").replaceChildren(...o.sources.map((source) => row(
-    make("td", "", source.name), make("td", `state-${source.state}`, source.state), make("td", "number", number(source.records)),
+    make("td", "", source.name.includes(":") ? `${source.kind.toLowerCase()} ${source.name}` : source.name), make("td", `state-${source.state}`, source.state), make("td", "number", number(source.records)),
     make("td", "faint", source.reason || (source.last_seen ? `last line ${ago(source.last_seen / 1000, o.nowMs)}` : "")))));
   $("stages").replaceChildren(...o.stages.map((stage) => row(
     make("td", "", stage.name), make("td", `state-${stage.state}`, stage.why ? `${stage.state}: ${stage.why}` : stage.state),

@@ -73,7 +73,7 @@ impl Client {
     pub fn stream(&self, target: &str) -> (u16, impl Iterator<Item = String> + use<>) {
         let mut reader = self.open("GET", target, b"");
         let (status, _) = head(&mut reader);
-        (status, reader.lines().map_while(Result::ok))
+        (status, BufReader::new(Chunks { reader, left: 0 }).lines().map_while(Result::ok))
     }
 
     fn open(&self, method: &str, target: &str, body: &[u8]) -> BufReader<Box<dyn Connection>> {
@@ -112,7 +112,32 @@ impl Answer {
     }
 }
 
-/// Status and headers. Bodies of tests are not chunked, except streams, whose chunk lengths their readers skip.
+/// The content of a chunked body (RFC 9112, 7.1).
+struct Chunks<R> {
+    reader: R,
+    left: u64,
+}
+
+impl<R: BufRead> Read for Chunks<R> {
+    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+        while self.left == 0 {
+            let mut line = String::new();
+            if self.reader.read_line(&mut line)? == 0 {
+                return Ok(0);
+            }
+            match line.trim_end() {
+                "" => {} // the end of the chunk before
+                "0" => return Ok(0),
+                length => self.left = u64::from_str_radix(length, 16).expect("the length of a chunk"),
+            }
+        }
+        let read = (&mut self.reader).take(self.left).read(into)?;
+        self.left -= read as u64;
+        Ok(read)
+    }
+}
+
+/// Status and headers.
 fn head(reader: &mut impl BufRead) -> (u16, Vec<(String, String)>) {
     let mut line = || {
         let mut line = String::new();

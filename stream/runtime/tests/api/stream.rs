@@ -5,15 +5,19 @@ use stream_core::HeaderBuffer;
 
 use crate::Running;
 
-/// Event name and data, one after the other.
+/// Event name and data, one after the other. Lines of data belong together until an empty line.
 fn events(lines: impl Iterator<Item = String>) -> impl Iterator<Item = (String, Value)> {
-    let mut name = String::new();
+    let (mut name, mut data) = (String::new(), String::new());
     lines.filter_map(move |line| {
         if let Some(event) = line.strip_prefix("event: ") {
             name = event.into();
+        } else if let Some(more) = line.strip_prefix("data: ") {
+            data.push_str(more);
+            data.push('\n');
+        } else if line.is_empty() && !data.is_empty() {
+            return Some((name.clone(), serde_json::from_str(&std::mem::take(&mut data)).expect("JSON")));
         }
-        let data = line.strip_prefix("data: ")?;
-        Some((name.clone(), serde_json::from_str(data).expect("JSON")))
+        None
     })
 }
 
