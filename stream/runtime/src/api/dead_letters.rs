@@ -81,7 +81,7 @@ fn replay_blocking(shared: &Shared, topic: &str, selection: &Selection) -> Resul
     while next < status.next && replay.replayed < selector.limit {
         gathered.clear();
         shared.inspect.read(&at, next, &READ, &mut gathered).map_err(|error| bus_failed(&error))?;
-        if gathered.len() == 0 {
+        if gathered.records().len() == 0 {
             break;
         }
         for (_, record) in gathered.records() {

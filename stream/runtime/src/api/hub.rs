@@ -96,7 +96,8 @@ impl Hub {
 }
 
 fn live(record: &Record<'_>) -> Arc<str> {
-    let json = serde_json::to_string(&RecordView::of(record)).unwrap_or_default();
+    // One record is one line, so that a shell can read it. Inside its strings JSON escapes every line break.
+    let json = serde_json::to_string(&RecordView::of(record)).unwrap_or_default().replace(['\n', '\r'], " ");
     if json.len() <= LIVE_BYTES_MAX {
         return json.into();
     }

@@ -158,7 +158,7 @@ fn read_blocking(shared: &Shared, topic: &str, params: &ReadParams, limit: usize
         let wait = end.saturating_sub(SystemClock.monotonic()).min(WAIT_SLICE);
         let limits = ReadLimits { records_max: limit, bytes_max: READ_BYTES_MAX, wait };
         shared.inspect.read(&at, NextOffset(from), &limits, &mut gathered).map_err(|error| bus_failed(&error))?;
-        if gathered.len() > 0 || wait.is_zero() || shared.is_closing() {
+        if gathered.records().len() > 0 || wait.is_zero() || shared.is_closing() {
             break;
         }
     }

@@ -86,7 +86,10 @@ pub(super) async fn stream(
     Ok(Sse::new(Events { events, _place: place }).keep_alive(KeepAlive::default()))
 }
 
-fn subscribe(shared: &Shared, names: &str) -> Result<Vec<(HelloTopic, broadcast::Receiver<Arc<str>>)>, ApiError> {
+/// One tail, and where it begins.
+type Tail = (HelloTopic, broadcast::Receiver<Arc<str>>);
+
+fn subscribe(shared: &Shared, names: &str) -> Result<Vec<Tail>, ApiError> {
     let mut places = Vec::new();
     for name in names.split(',').map(str::trim).filter(|name| !name.is_empty()) {
         let topic = shared.topic(name)?;

@@ -99,10 +99,10 @@ fn decode(bytes: &[u8]) -> Result<Decoded, String> {
         return avro::<LogRecord>(bytes, log_record);
     }
     if fingerprint == ParsedLog::schemas().fingerprint() {
-        return avro::<ParsedLog>(bytes, |record| serde_json::to_value(record));
+        return avro::<ParsedLog>(bytes, serde_json::to_value);
     }
     if fingerprint == TemplateRecord::schemas().fingerprint() {
-        return avro::<TemplateRecord>(bytes, |record| serde_json::to_value(record));
+        return avro::<TemplateRecord>(bytes, serde_json::to_value);
     }
     Err(format!("schema fingerprint {fingerprint:016x} is not known to this version"))
 }
