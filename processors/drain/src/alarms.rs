@@ -13,7 +13,7 @@ use crate::{
 
 /// Severity up to which a line is told at once, warm or not: critical (RFC 5424, table 2).
 const SEVERE: u8 = 2;
-/// Severity up to which a new template is told: warning.
+/// Severity up to which a new template is told: warning. A severe line has its alert already.
 const TOLD_WHEN_NEW: u8 = 4;
 /// What is older than this when it is appended is history: it raises no alerts unless it is severe.
 const HISTORY_MS: i64 = 600_000;
@@ -74,12 +74,12 @@ impl Alarms {
                 self.activity.merge(from, line.cluster, line.time);
             }
         }
-        if line.severity.is_some_and(|severity| severity <= SEVERE) {
-            self.book.fire(self.severe(line, facts), line.time, out)?;
-        }
-        let is_worth_telling = facts.is_new && !facts.is_history && line.severity.is_some_and(|severity| severity <= TOLD_WHEN_NEW);
-        if is_worth_telling && self.activity.tells_of_new(line) {
-            self.book.fire(self.new_template(line, facts), line.time, out)?;
+        match line.severity {
+            Some(0..=SEVERE) => self.book.fire(self.severe(line, facts), line.time, out)?,
+            Some(0..=TOLD_WHEN_NEW) if facts.is_new && !facts.is_history && self.activity.tells_of_new(line) => {
+                self.book.fire(self.new_template(line, facts), line.time, out)?;
+            }
+            _ => {}
         }
         let told_before = line.time.millis_since(self.explosion_told_at).saturating_abs() < EXPLOSION_EVERY_MS;
         if facts.is_held_off && !facts.is_history && !told_before {
