@@ -51,6 +51,9 @@ pub enum Command {
     /// Watch this machine: every part in one process, until it is told to stop
     #[command(after_help = UP_EXAMPLES)]
     Up(Up),
+    /// Play a scripted story on the real pipeline, and check that every expected alert comes
+    #[command(after_help = DEMO_EXAMPLES)]
+    Demo(Demo),
     /// Follow a topic as records arrive
     #[command(after_help = TAIL_EXAMPLES)]
     Tail(Tail),
@@ -90,6 +93,21 @@ Examples:
   nephoscope up                                   journal or log files, kernel, syslog on 127.0.0.1:5514
   nephoscope up --print-config > nephoscope.toml  every setting, ready to be changed
   NEPHOSCOPE_LISTEN__ADMIN=127.0.0.1:8800 nephoscope up --data-dir /tmp/nephoscope";
+
+/// `demo`.
+#[derive(Debug, Args)]
+pub struct Demo {
+    /// Tell the story this many times faster, at most 6
+    #[arg(long, default_value_t = 1, value_name = "FACTOR", value_parser = clap::value_parser!(u32).range(1..=6))]
+    pub speed: u32,
+}
+
+const DEMO_EXAMPLES: &str = "\
+It starts an instance of its own in a temporary directory and disturbs nothing.
+
+Examples:
+  nephoscope demo
+  nephoscope demo --speed 6";
 
 /// `tail`.
 #[derive(Debug, Args)]

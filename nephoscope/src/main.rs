@@ -4,6 +4,7 @@ mod cli;
 mod client;
 mod commands;
 mod console;
+mod demo;
 mod moment;
 mod origin;
 mod output;

@@ -27,6 +27,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let origin = || Origin::open(global);
     match &cli.command {
         Command::Up(args) => return crate::up::run(args, global),
+        Command::Demo(args) => return crate::demo::run(args),
         Command::Status(args) => return status::run(args, global, &mut out),
         Command::Doctor => return doctor::run(global, &mut out),
         Command::State(State::Reset(args)) => return state::reset(args, global, &mut out),
