@@ -24,7 +24,7 @@ use tempfile::TempDir;
 use bus::MemoryBus;
 
 /// Long enough for a loaded machine; nothing waits for it that comes earlier.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A configuration that watches nothing of this machine and listens on free ports.
 pub fn listening() -> Config {
