@@ -39,7 +39,9 @@ impl Catalogue {
             self.publish_seeds(now, drain, out)?;
         }
         for event in drain.events() {
-            self.publish(event, now, out)?;
+            // The event is from before the line was counted.
+            let template = drain.template(event.template.id).unwrap_or_else(|| event.template.clone());
+            self.publish(&TemplateEvent { template, ..event.clone() }, now, out)?;
         }
         let is_due = self.published.get(&id).is_some_and(|at| now.millis_since(*at) >= REPORT_MS);
         if let Some(template) = is_due.then(|| drain.template(id)).flatten() {

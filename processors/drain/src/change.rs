@@ -56,7 +56,7 @@ pub struct TemplateInfo {
     pub version: u32,
     /// Canonical text.
     pub text: Arc<str>,
-    /// Number of tokens: words, blanks, delimiters and placeholders.
+    /// Words and placeholders, without delimiters.
     pub tokens: usize,
     /// Event time of the first line, in nanoseconds since 1970.
     pub first_seen: i64,
@@ -84,7 +84,7 @@ impl From<&Cluster> for TemplateInfo {
             cluster_id: cluster.cluster_id,
             version: cluster.version,
             text: Arc::clone(&cluster.template.text),
-            tokens: cluster.template.parts.len(),
+            tokens: cluster.template.parts.iter().filter(|part| part.kind.is_content()).count(),
             first_seen: cluster.first_seen,
             last_seen: cluster.last_seen,
             count: cluster.count,
