@@ -75,6 +75,9 @@ pub enum Command {
     /// What the processors remember
     #[command(subcommand, arg_required_else_help = true)]
     State(State),
+    /// The store on disk, while nothing runs
+    #[command(subcommand, arg_required_else_help = true)]
+    Store(Store),
     /// Examine this machine and the installation: what is fine, what is not, what to do
     #[command(after_help = DOCTOR_EXAMPLES)]
     Doctor,
@@ -93,6 +96,16 @@ Examples:
   nephoscope up                                   journal or log files, kernel, syslog on 127.0.0.1:5514
   nephoscope up --print-config > nephoscope.toml  every setting, ready to be changed
   NEPHOSCOPE_LISTEN__ADMIN=127.0.0.1:8800 nephoscope up --data-dir /tmp/nephoscope";
+
+/// `store`.
+#[derive(Debug, Subcommand)]
+pub enum Store {
+    /// Read every chunk of the log and every page of the store, and say what is wrong and where
+    #[command(
+        after_help = "Examples:\n  nephoscope store check\n  nephoscope --data-dir /tmp/nephoscope --json store check\n\nExit codes: 0 everything can be read, 1 it cannot."
+    )]
+    Check,
+}
 
 /// `demo`.
 #[derive(Debug, Args)]

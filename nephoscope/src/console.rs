@@ -138,7 +138,10 @@ impl Console {
             .route("/style.css", get(async || file("text/css; charset=utf-8", page::STYLE)))
             .route("/app.js", get(async || file("text/javascript; charset=utf-8", page::SCRIPT)))
             .route("/api/overview", get(async |State(console): State<Console>| Json(console.overview())))
-            .route("/api/sources", get(async |State(console): State<Console>| Json(serde_json::json!({ "sources": (console.0.sources)() }))))
+            .route(
+                "/api/sources",
+                get(async |State(console): State<Console>| Json(serde_json::json!({ "sources": (console.0.sources)() }))),
+            )
             .route("/api/alerts/{fingerprint}", get(alert))
             .with_state(self.clone())
     }

@@ -151,7 +151,12 @@ impl Story {
             let (Some(name), Some(message)) = (alert["name"].as_str(), alert["message"].as_str()) else { continue };
             if self.told.insert(format!("{name} {}", alert["fingerprint"])) {
                 let after = self.clock.monotonic() - self.begun;
-                println!("   [{:>5.1} s] ALERT {} {name}: {}", after.as_secs_f64(), alert["severity"].as_str().unwrap_or(""), plain(message));
+                println!(
+                    "   [{:>5.1} s] ALERT {} {name}: {}",
+                    after.as_secs_f64(),
+                    alert["severity"].as_str().unwrap_or(""),
+                    plain(message)
+                );
                 let expected = EXPECTED.iter().find(|(expected, about)| *expected == name && message.contains(about));
                 expected.map(|(name, _)| self.seen.insert(name, after));
             }

@@ -17,7 +17,7 @@ use syslog::collector::SourceState;
 
 use crate::{
     console::{Console, Overview},
-    output::{plain, count},
+    output::{count, plain},
 };
 
 /// How often the view is looked at.

@@ -5,6 +5,7 @@ pub mod dlq;
 pub mod doctor;
 pub mod state;
 pub mod status;
+pub mod store;
 pub mod tail;
 pub mod templates;
 pub mod topics;
@@ -12,7 +13,7 @@ pub mod topics;
 use std::process::ExitCode;
 
 use crate::{
-    cli::{Alerts, Cli, Command, Dlq, State, Templates},
+    cli::{Alerts, Cli, Command, Dlq, State, Store, Templates},
     origin::Origin,
     output::{Form, Output},
 };
@@ -30,6 +31,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Demo(args) => return crate::demo::run(args),
         Command::Status(args) => return status::run(args, global, &mut out),
         Command::Doctor => return doctor::run(global, &mut out),
+        Command::Store(Store::Check) => return store::check(global, &mut out),
         Command::State(State::Reset(args)) => return state::reset(args, global, &mut out),
         Command::Tail(args) => tail::run(args, &origin()?, &mut out),
         Command::Topics => topics::run(&origin()?, &mut out),

@@ -10,9 +10,10 @@ const INDEX: &str = include_str!("../../page/index.html");
 
 /// The page with the overview already in it.
 pub fn render(overview: &Overview) -> String {
-    let alerts = overview.open_alerts.iter().map(|alert| {
-        format!("<li class=\"alert {}\"><b>{}</b> {}</li>", alert.severity, escape(&alert.name), escape(&alert.message))
-    });
+    let alerts = overview
+        .open_alerts
+        .iter()
+        .map(|alert| format!("<li class=\"alert {}\"><b>{}</b> {}</li>", alert.severity, escape(&alert.name), escape(&alert.message)));
     let sources = overview.sources.iter().map(|source| {
         let state = format!("{:?}", source.state);
         row(&[&source.name, &state.to_lowercase(), &source.records.to_string(), &source.reason])
