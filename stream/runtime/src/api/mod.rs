@@ -20,6 +20,7 @@ mod extract;
 mod health;
 mod hub;
 mod listener;
+mod rates;
 mod records;
 mod server;
 mod states;
@@ -37,7 +38,9 @@ use axum::{Router, routing::get, routing::post};
 use crate::{bus::BusError, engine::EngineView, inspect::Inspect, inspect::TopicStatus};
 
 pub use extract::{ApiError, Body, Params};
+pub use rates::{Rates, SAMPLE_PERIOD};
 pub use server::{ApiConfig, ApiServer, ApiServerError};
+pub use status::rss_bytes;
 pub use view::{HeaderView, RecordView};
 
 /// Bytes of a request body.
@@ -61,7 +64,9 @@ struct Shared {
     engine: EngineView,
     config: serde_json::Value,
     hub: Arc<hub::Hub>,
-    rates: status::Rates,
+    rates: Rates,
+    started: std::time::Duration,
+    started_at: schemas::EventTime,
     waiting: Arc<tokio::sync::Semaphore>,
     replaying: std::sync::Mutex<()>,
     data_dir: std::path::PathBuf,

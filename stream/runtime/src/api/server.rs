@@ -22,10 +22,10 @@ use super::{
     extract::ApiError,
     hub::Hub,
     listener::{Limited, Peer},
+    rates::{Rates, SAMPLE_PERIOD},
     routes,
-    status::{Rates, SAMPLE_PERIOD},
 };
-use crate::time::{Clock, SystemClock};
+use crate::time::{Clock, SystemClock, wall_clock};
 
 /// Requests that read, wait or stream at the same time.
 const WAITING_MAX: usize = 64;
@@ -89,7 +89,9 @@ impl ApiServer {
             inspect: state.inspect,
             engine: state.engine,
             config: state.config,
-            rates: Rates::new(),
+            rates: Rates::default(),
+            started: SystemClock.monotonic(),
+            started_at: wall_clock(),
             waiting: Arc::new(Semaphore::new(WAITING_MAX)),
             replaying: std::sync::Mutex::default(),
             data_dir: config.socket.parent().map_or_else(|| PathBuf::from("."), Path::to_path_buf),
@@ -170,7 +172,8 @@ async fn sample(shared: Arc<Shared>) {
     period.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         period.tick().await;
-        shared.rates.sample(SystemClock.monotonic(), &shared.engine.stages());
+        let counts = shared.engine.stages().into_iter().map(|stage| (stage.name, stage.records));
+        shared.rates.sample(SystemClock.monotonic(), counts);
     }
 }
 
