@@ -143,4 +143,4 @@ $("filter").addEventListener("input", draw);
 refresh();
 setInterval(refresh, 2000);
 // An alert is shown at once, not at the next look.
-new EventSource("/api/stream?topics=alerts.v1").onmessage = () => setTimeout(refresh, 250);
+new EventSource("/api/stream?topics=alerts.v1").addEventListener("record", () => setTimeout(refresh, 250));
