@@ -1,5 +1,9 @@
-//! Deliberate faults, to prove that the simulator would find them. Without feature `sim` none can be switched on and each
+//! Deliberate faults, to prove that the simulator would find them. Without feature `sim` none can be switched on, and each
 //! place that asks compiles to nothing.
+
+use stream_core::TopicPartition;
+
+use crate::state::ChunkCache;
 
 /// One deliberate fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -24,6 +28,12 @@ pub enum Mutation {
     ChunkCacheKeptAfterAbort,
     /// Records gathered from a partition are processed though it has been revoked since.
     RevokedRecordsProcessed,
+    /// A partition that was taken and given back within one gather is restored before the records that were gathered earlier.
+    RestoredAmongGathered,
+    /// Broadcasts go on where the session stands, though an instance came back to where it had seen less.
+    BroadcastsNotReadAgain,
+    /// One look at the group's position and the state decides, though somebody may have committed in between.
+    MismatchBelievedAtOnce,
     /// The state log is read to the last stable offset, without waiting for what is still undecided.
     StateReadToLastStable,
     /// Offsets go out under the membership of the moment, whoever it was that processed.
@@ -34,7 +44,7 @@ pub enum Mutation {
 
 impl Mutation {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 16] = [
         Self::StateKeptAfterAbort,
         Self::JournalIgnored,
         Self::JournalAtEqualOffsetsOnly,
@@ -45,31 +55,74 @@ impl Mutation {
         Self::HeadOffByOne,
         Self::ChunkCacheKeptAfterAbort,
         Self::RevokedRecordsProcessed,
+        Self::RestoredAmongGathered,
+        Self::BroadcastsNotReadAgain,
+        Self::MismatchBelievedAtOnce,
         Self::StateReadToLastStable,
         Self::MembershipReadAtCommit,
         Self::CursorApart,
     ];
 }
 
-#[cfg(feature = "sim")]
-thread_local! {
-    static ON: std::cell::Cell<Option<Mutation>> = const { std::cell::Cell::new(None) };
+/// What a place that could be wrong says: the truth, unless its fault is on.
+pub(crate) fn or<T>(truth: T, mutation: Mutation, lie: impl FnOnce() -> T) -> T {
+    if is_on(mutation) { lie() } else { truth }
 }
 
-/// Switches one fault on for what this thread runs from now on, or all off.
 #[cfg(feature = "sim")]
-pub(crate) fn set(mutation: Option<Mutation>) {
-    ON.set(mutation);
-}
-
-/// Whether a fault is on.
-#[cfg(feature = "sim")]
-pub(crate) fn is_on(mutation: Mutation) -> bool {
-    ON.get() == Some(mutation)
-}
-
-/// Never, in a program that is not a simulation.
+pub(crate) use switched::{is_on, last_written, set, written};
 #[cfg(not(feature = "sim"))]
-pub(crate) const fn is_on(_: Mutation) -> bool {
-    false
+pub(crate) use unswitched::{is_on, last_written, written};
+
+#[cfg(feature = "sim")]
+mod switched {
+    use std::{
+        cell::{Cell, RefCell},
+        collections::BTreeMap,
+    };
+
+    use super::{ChunkCache, Mutation, TopicPartition};
+
+    thread_local! {
+        static ON: Cell<Option<Mutation>> = const { Cell::new(None) };
+        static WRITTEN: RefCell<BTreeMap<TopicPartition, ChunkCache>> = const { RefCell::new(BTreeMap::new()) };
+    }
+
+    /// Switches one fault on for what this thread runs from now on, or all off.
+    pub(crate) fn set(mutation: Option<Mutation>) {
+        ON.set(mutation);
+        WRITTEN.take();
+    }
+
+    /// Whether a fault is on.
+    pub(crate) fn is_on(mutation: Mutation) -> bool {
+        ON.get() == Some(mutation)
+    }
+
+    /// Takes note of chunks that were written, whether or not they will be committed.
+    pub(crate) fn written(at: &TopicPartition, cache: &ChunkCache) {
+        if is_on(Mutation::ChunkCacheKeptAfterAbort) {
+            WRITTEN.with_borrow_mut(|caches| caches.insert(at.clone(), cache.clone()));
+        }
+    }
+
+    /// The chunks that were written last, whether or not they were committed.
+    pub(crate) fn last_written(at: &TopicPartition) -> ChunkCache {
+        WRITTEN.with_borrow(|caches| caches.get(at).cloned().unwrap_or_default())
+    }
+}
+
+#[cfg(not(feature = "sim"))]
+mod unswitched {
+    use super::{ChunkCache, Mutation, TopicPartition};
+
+    pub(crate) const fn is_on(_: Mutation) -> bool {
+        false
+    }
+
+    pub(crate) const fn written(_: &TopicPartition, _: &ChunkCache) {}
+
+    pub(crate) fn last_written(_: &TopicPartition) -> ChunkCache {
+        ChunkCache::default()
+    }
 }

@@ -14,6 +14,7 @@ use stream_core::{
 use crate::{
     bus::StateWrite,
     dead_letters::Bucket,
+    mutation::{self, Mutation, is_on},
     settings::StateSettings,
     state::{self, ChunkCache, HEAD_KEY, Head, JournalEntry, POISON_MAX, POSITION_KEY, Position, StoredState},
     worker::WorkerError,
@@ -92,15 +93,18 @@ impl<P: Processor> Owned<P> {
         }
         let reader = SnapshotReader::new(&stored.sections, head.state_version, head.config_hash, config_hash(context.config));
         let processor = P::restore(&reader, context.config, at).map_err(|source| WorkerError::State { at: at.clone(), source })?;
-        let instance = Instance::new(processor, head.clock, at.clone(), context.lateness);
+        let clock = mutation::or(head.clock, Mutation::ClockNotRestored, EventClock::default);
+        let clock = mutation::or(clock, Mutation::ClockFromPosition, || stored.position.clock);
+        let instance = Instance::new(processor, clock, at.clone(), context.lateness);
         let mut owned = Self::at(instance, head.next, context.now);
         owned.poison = stored.position.poison.clone();
         owned.broadcasts = head.broadcasts.into_iter().collect();
         owned.snapshot_next = Some(head.next);
         owned.state_bytes = head.sections.iter().map(|section| section.bytes).sum();
-        owned.cache = stored.cache;
+        owned.cache = mutation::or(stored.cache, Mutation::ChunkCacheKeptAfterAbort, || mutation::last_written(at));
         owned.journal = stored.position.journal;
-        Ok((owned, Replay { target: stored.position, journal: stored.journal.into() }))
+        let journal = mutation::or(stored.journal.into(), Mutation::JournalIgnored, VecDeque::new);
+        Ok((owned, Replay { target: stored.position, journal }))
     }
 
     fn at(instance: Instance<P>, next: NextOffset, now: Duration) -> Self {
@@ -127,8 +131,12 @@ impl<P: Processor> Owned<P> {
 
     /// Lives through one record again. Poison is passed over; anything else that panics now did not panic then.
     pub(crate) fn replay_record(&mut self, record: Record<'_>, replay: &mut Replay, out: &mut Outbox) -> Result<(), WorkerError> {
-        self.replay_journal(replay, |entry| entry.before.is_past(record.offset), out)?;
-        if self.poison.contains(&record.offset) {
+        let is_later = |entry: &JournalEntry| {
+            let later = entry.before.is_past(record.offset);
+            mutation::or(later, Mutation::JournalAtEqualOffsetsOnly, || entry.before.0 != record.offset.0)
+        };
+        self.replay_journal(replay, is_later, out)?;
+        if self.poison.contains(&record.offset) && !is_on(Mutation::PoisonForgotten) {
             self.instance.skip(record, out);
         } else if let Applied::Poisoned(reject) = self.instance.apply(record, out) {
             let what = format!("record {} panicked in a replay and not before: {reject}", record.offset);
@@ -208,7 +216,7 @@ impl<P: Processor> Owned<P> {
             self.snapshot_cost = cpu().saturating_sub(begun);
         }
         let position = Position {
-            next: self.next,
+            next: mutation::or(self.next, Mutation::PositionOffByOne, || NextOffset(self.next.0 + 1)),
             clock: self.instance.clock,
             bucket: self.bucket,
             poison: self.poison.clone(),
@@ -240,7 +248,7 @@ impl<P: Processor> Owned<P> {
         self.journal = 0;
         self.poison.clear();
         let head = Head {
-            next: self.next,
+            next: mutation::or(self.next, Mutation::HeadOffByOne, || NextOffset(self.next.0 + 1)),
             clock: self.instance.clock,
             sections: heads,
             state_version: P::STATE_VERSION,
@@ -250,6 +258,7 @@ impl<P: Processor> Owned<P> {
             runtime: context.version.into(),
         };
         writes.push(state::write(at, HEAD_KEY, &head));
+        mutation::written(at, &cache);
         self.cache_next = Some(cache);
         Ok(())
     }

@@ -32,6 +32,7 @@ use crate::{
     gathered::{Gathered, PartitionEvent},
     loss::Loss,
     metrics::StageMetrics,
+    mutation::{Mutation, is_on},
     owned::{Context, Owned, Replay},
     settings::EngineSettings,
     time::Clock,
@@ -213,6 +214,9 @@ impl<P: Processor> Worker<P> {
         for event in std::mem::take(&mut self.gathered.events) {
             self.on_event(event)?;
         }
+        if is_on(Mutation::RestoredAmongGathered) {
+            self.restore()?;
+        }
         Ok(true)
     }
 
@@ -226,6 +230,7 @@ impl<P: Processor> Worker<P> {
                 self.slots.insert(at, Slot::Restoring(None));
                 self.close_feeds();
             }
+            PartitionEvent::Revoked(_) if is_on(Mutation::RevokedRecordsProcessed) => {}
             PartitionEvent::Revoked(at) => {
                 tracing::info!(processor = P::NAME, partition = %at, "revoked");
                 self.slots.remove(&at);

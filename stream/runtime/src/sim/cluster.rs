@@ -57,6 +57,24 @@ pub struct Tally {
     pub retries: u64,
 }
 
+impl std::ops::Add for Tally {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            crashes: self.crashes + other.crashes,
+            aborts: self.aborts + other.aborts,
+            unknown: self.unknown + other.unknown,
+            fenced: self.fenced + other.fenced,
+            refused: self.refused + other.refused,
+            frozen: self.frozen + other.frozen,
+            restores: self.restores + other.restores,
+            commits: self.commits + other.commits,
+            retries: self.retries + other.retries,
+        }
+    }
+}
+
 /// Name of a processor's state log.
 pub fn state_topic(processor: &str) -> TopicName {
     TopicName::new(&format!("nephoscope.{processor}.state"))

@@ -28,6 +28,8 @@ pub(super) struct History {
     pub(super) injections: Vec<(NextOffset, Injected)>,
     /// Every record that was ever marked as poison.
     pub(super) poison: BTreeSet<Offset>,
+    /// How far each broadcast was read.
+    pub(super) broadcasts: BTreeMap<TopicPartition, NextOffset>,
     /// The last position.
     pub(super) last: Option<Position>,
 }
@@ -38,13 +40,12 @@ impl History {
         let log = cluster.log(&TopicPartition::new(&state_topic(processor), at.partition))?;
         let prefix = state_key(at, "");
         let mut history = Self::default();
-        let mut broadcasts = BTreeMap::new();
         for (_, record) in log.committed(NextOffset(0)) {
             let key = record.key.as_deref().and_then(|key| key.strip_prefix(prefix.as_slice()));
             let (Some(key), Some(value)) = (key.and_then(|key| std::str::from_utf8(key).ok()), &record.value) else { continue };
             match key {
                 POSITION_KEY => history.moved(at, decode(at, key, value)?)?,
-                HEAD_KEY => history.snapshot(cluster, decode(at, key, value)?, &mut broadcasts)?,
+                HEAD_KEY => history.snapshot(cluster, decode(at, key, value)?)?,
                 _ if key.starts_with("journal/") => {
                     let entry: JournalEntry = decode(at, key, value)?;
                     history.injections.push((entry.before, Injected::Tick(entry.tick)));
@@ -66,9 +67,9 @@ impl History {
     }
 
     /// A batch of broadcast records is followed by a snapshot in the same commit, whose head tells how far they were read.
-    fn snapshot(&mut self, cluster: &Cluster, head: Head, seen: &mut BTreeMap<TopicPartition, NextOffset>) -> Result<(), Violation> {
+    fn snapshot(&mut self, cluster: &Cluster, head: Head) -> Result<(), Violation> {
         for (at, to) in head.broadcasts {
-            let from = seen.insert(at.clone(), to).unwrap_or_default();
+            let from = self.broadcasts.insert(at.clone(), to).unwrap_or_default();
             let new = cluster.log(&at)?.committed(from).map(|(offset, _)| offset).take_while(|offset| to.is_past(*offset));
             self.injections.extend(new.map(|offset| (head.next, Injected::Broadcast(at.clone(), offset))));
         }

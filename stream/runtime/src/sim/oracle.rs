@@ -69,23 +69,28 @@ pub(super) fn verify<P: Processor>(cluster: &Cluster, config: &P::Config, worklo
             }
             run.live(&history)?;
             compare(&at, &run.outputs, &found)?;
-            verified.states += u64::from(run.compare_state(config, &history)?);
+            run.verified.states += u64::from(run.compare_state(config, &history)?);
             refused.append(&mut run.refused);
-            verified.add(&run.verified);
+            verified = verified + run.verified;
         }
     }
     verify_refused_broadcasts(&found, &refused)?;
     Ok(verified)
 }
 
-impl Verified {
-    fn add(&mut self, other: &Self) {
-        self.records += other.records;
-        self.outputs += other.outputs;
-        self.dead_letters += other.dead_letters;
-        self.poison += other.poison;
-        self.ticks += other.ticks;
-        self.broadcasts += other.broadcasts;
+impl std::ops::Add for Verified {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            records: self.records + other.records,
+            outputs: self.outputs + other.outputs,
+            dead_letters: self.dead_letters + other.dead_letters,
+            poison: self.poison + other.poison,
+            ticks: self.ticks + other.ticks,
+            broadcasts: self.broadcasts + other.broadcasts,
+            states: self.states + other.states,
+        }
     }
 }
 
@@ -338,11 +343,18 @@ pub(super) fn source_name(number: usize) -> String {
     format!("source-{number}")
 }
 
-/// Whether an instance has processed all committed records of its partition.
-pub(super) fn is_processed<P: Processor>(cluster: &Cluster, at: &TopicPartition) -> Result<bool, Violation> {
-    let Some((last, _)) = cluster.log(at)?.committed(NextOffset(0)).last() else { return Ok(true) };
+/// Whether an instance has processed all committed records of its partition and has seen all broadcasts.
+pub(super) fn is_processed<P: Processor>(cluster: &Cluster, config: &P::Config, at: &TopicPartition) -> Result<bool, Violation> {
     let history = History::read(cluster, P::NAME, at)?;
-    Ok(history.last.is_some_and(|position| position.next.is_past(last)))
+    let is_past = |next: Option<NextOffset>, at: &TopicPartition| {
+        let last = cluster.log(at)?.committed(NextOffset(0)).last().map(|(offset, _)| offset);
+        Ok::<_, Violation>(last.is_none_or(|last| next.is_some_and(|next| next.is_past(last))))
+    };
+    let mut is_processed = is_past(history.last.as_ref().map(|position| position.next), at)?;
+    for broadcast in P::broadcasts(config).iter().flat_map(|topic| cluster.partitions_of(topic)) {
+        is_processed &= is_past(history.broadcasts.get(&broadcast).copied(), &broadcast)?;
+    }
+    Ok(is_processed)
 }
 
 /// All input partitions of a processor.

@@ -27,8 +27,8 @@ struct Readable {
     is_paused: bool,
     /// The end has been announced since the position last moved.
     is_end_known: bool,
-    /// Its state has been read since it was assigned.
-    is_restored: bool,
+    /// The member that owned it when its state was read; commits are good only as that one.
+    restored_as: Option<MemberId>,
     /// The end of the state log when the restore began: it must become stable before the state may be read.
     restore_mark: Option<NextOffset>,
 }
@@ -194,9 +194,8 @@ impl SimSession {
     /// What counts is the member as which the *assignment* was served, not the one that the client's thread knows when the
     /// restore ends: it may have joined anew in between.
     fn is_assignment_intact(&self, batch: &CommitBatch<'_>) -> bool {
-        let is_ours = |at: &TopicPartition| self.inputs.get(at).is_some_and(|input| input.is_restored);
-        self.assigned_as == self.membership.member
-            && batch.positions.iter().map(|(at, _)| at).chain(batch.state.iter().map(|write| &write.at)).all(is_ours)
+        let is_ours = |at: &TopicPartition| self.inputs.get(at).is_some_and(|input| input.restored_as == Some(self.membership.member));
+        batch.positions.iter().map(|(at, _)| at).chain(batch.state.iter().map(|write| &write.at)).all(is_ours)
     }
 
     /// Ends the transaction as aborted and says why.
@@ -244,6 +243,9 @@ impl Session for SimSession {
 
     fn restore_step(&mut self, at: &TopicPartition) -> Result<Restoring, BusError> {
         self.client.at_risk()?;
+        if self.hears() {
+            self.heartbeat();
+        }
         let processor = self.spec.processor.clone();
         let mut cluster = self.client.cluster();
         let input = self.inputs.get_mut(at).ok_or_else(|| BusError::Fatal(format!("restore of {at}, which is not assigned")))?;
@@ -258,7 +260,7 @@ impl Session for SimSession {
             return Ok(Restoring::Pending);
         }
         input.restore_mark = None;
-        input.is_restored = true;
+        input.restored_as = Some(self.assigned_as);
         let image = cluster.state_image(&processor, at)?;
         tracing::debug!(instance = self.client.instance(), %at, keys = ?image.keys(), "restored");
         cluster.events.restores += 1;

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use schemas::EventTime;
 use serde::{Deserialize, Serialize};
 use stream_core::{
-    ConfigError, HeaderBuffer, Outbox, Processor, Record, Reject, RejectReason, SnapshotReader, SnapshotWriter, StateError, Timing,
-    TopicName, TopicPartition,
+    ConfigError, HeaderBuffer, Lateness, Outbox, Processor, Record, Reject, RejectReason, SnapshotReader, SnapshotWriter, StateError,
+    Timing, TopicName, TopicPartition,
 };
 
 use super::{
@@ -22,8 +22,6 @@ const KEYS: u64 = 5;
 const WINDOW_MS: i64 = 3_000;
 /// Windows open at the same time at most; older ones are forgotten.
 const WINDOWS_MAX: usize = 64;
-/// The section that grows and shrinks has fewer bytes than this.
-const BALLAST_BYTES_MAX: u64 = 3_000;
 /// When the first record happens.
 const BEGIN: EventTime = EventTime::from_millis(1_700_000_000_000);
 
@@ -36,6 +34,8 @@ enum Act {
     Burst(u8),
     /// Change the state, then panic if the running binary is older than this release.
     Panic(u8),
+    /// The same, but only when told of a watermark that this very record moved.
+    PanicLater(u8),
     /// Put out more than a record may, if the running binary is older than this release.
     Flood(u8),
     /// Refuse it.
@@ -49,15 +49,24 @@ struct ToyRecord {
 }
 
 /// The toy's configuration.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ToyConfig {
     /// Goes into every hash.
     pub salt: u64,
+    /// The section that grows and shrinks has fewer bytes than this.
+    pub ballast_bytes_max: u32,
+}
+
+impl Default for ToyConfig {
+    fn default() -> Self {
+        Self { salt: 0, ballast_bytes_max: 3_000 }
+    }
 }
 
 /// The toy. See the [module](self).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Toy {
+    ballast_bytes_max: u32,
     /// Hash over everything that it was ever told, in order.
     past: u64,
     /// Hash and count per key.
@@ -68,6 +77,8 @@ pub struct Toy {
     table: BTreeMap<Vec<u8>, Vec<u8>>,
     /// Bytes whose number and content change.
     ballast: Vec<u8>,
+    /// The watermark at which to panic. Only the record in hand can move the watermark to just there, so this is no state.
+    armed: Option<EventTime>,
 }
 
 impl Toy {
@@ -111,12 +122,21 @@ impl Processor for Toy {
     }
 
     fn state_bytes_bound(_: &ToyConfig) -> u64 {
-        1 << 20
+        2 << 20
     }
 
     fn new(config: &ToyConfig, at: &TopicPartition) -> Result<Self, ConfigError> {
         let past = mix(config.salt ^ u64::from(at.partition.0) << 8 ^ at.topic.as_str().len() as u64);
-        Ok(Self { past, chains: BTreeMap::new(), windows: BTreeMap::new(), table: BTreeMap::new(), ballast: Vec::new() })
+        let ballast_bytes_max = config.ballast_bytes_max;
+        Ok(Self {
+            ballast_bytes_max,
+            past,
+            chains: BTreeMap::new(),
+            windows: BTreeMap::new(),
+            table: BTreeMap::new(),
+            ballast: Vec::new(),
+            armed: None,
+        })
     }
 
     fn on_record(&mut self, record: Record<'_>, out: &mut Outbox) -> Result<(), Reject> {
@@ -138,14 +158,17 @@ impl Processor for Toy {
             self.windows.pop_first();
         }
         if count.is_multiple_of(3) {
-            let length = (past % BALLAST_BYTES_MAX) as usize;
+            let length = (past % u64::from(self.ballast_bytes_max.max(1))) as usize;
             self.ballast.resize(if past.is_multiple_of(4) { 0 } else { length }, past as u8);
         }
+        let seen_at = toy.happened_at.min(record.appended_at);
+        let is_armed = matches!(toy.act, Act::PanicLater(fixed_in) if release() < fixed_in);
+        self.armed = is_armed.then(|| seen_at.plus_millis(-Lateness::DEFAULT.lateness_ms));
         let outputs = match toy.act {
             Act::Panic(fixed_in) if release() < fixed_in => std::panic::resume_unwind(Box::new("a bug of an old release")),
             Act::Flood(fixed_in) if release() < fixed_in => usize::MAX,
             Act::Burst(outputs) => usize::from(outputs),
-            Act::Count(_) | Act::Panic(_) | Act::Flood(_) | Act::Refuse => usize::from(past.is_multiple_of(2)),
+            Act::Count(_) | Act::Panic(_) | Act::PanicLater(_) | Act::Flood(_) | Act::Refuse => usize::from(past.is_multiple_of(2)),
         };
         for number in 0..outputs {
             out.emit_raw(&OUT.into(), Some(key), Some(format!("{chain:016x} {count} {number}").as_bytes()))?;
@@ -165,6 +188,9 @@ impl Processor for Toy {
 
     fn on_watermark(&mut self, now: EventTime, out: &mut Outbox) -> Result<(), Reject> {
         let past = self.learn(&[b"watermark", &now.0.to_be_bytes()]);
+        if self.armed == Some(now) {
+            std::panic::resume_unwind(Box::new("a bug of an old release, met at a watermark"));
+        }
         let open = now.millis().div_euclid(WINDOW_MS);
         let still_open = self.windows.split_off(&open);
         for (window, count) in std::mem::replace(&mut self.windows, still_open) {
@@ -185,17 +211,26 @@ impl Processor for Toy {
         Ok(())
     }
 
-    fn restore(r: &SnapshotReader<'_>, _: &ToyConfig, _: &TopicPartition) -> Result<Self, StateError> {
+    fn restore(r: &SnapshotReader<'_>, config: &ToyConfig, _: &TopicPartition) -> Result<Self, StateError> {
         let windows = if r.section("windows").is_some() { r.get("windows")? } else { BTreeMap::new() };
         let ballast = r.require("ballast")?.to_vec();
-        Ok(Self { past: r.get("past")?, chains: r.get("chains")?, windows, table: r.get("table")?, ballast })
+        let ballast_bytes_max = config.ballast_bytes_max;
+        Ok(Self {
+            ballast_bytes_max,
+            past: r.get("past")?,
+            chains: r.get("chains")?,
+            windows,
+            table: r.get("table")?,
+            ballast,
+            armed: None,
+        })
     }
 }
 
 /// Two sources for the toy's inputs and one for its table: stragglers, fast clocks, silences, garbage, panics.
 pub fn workload(rng: &mut Rng) -> Workload {
-    let wide = 1 + rng.below(3) as u32;
-    let partitions = vec![(WIDE.into(), wide), (NARROW.into(), 1), (TABLE.into(), 1), (OUT.into(), 2), (CLOSED.into(), 1)];
+    let (wide, tables) = (1 + rng.below(3) as u32, 1 + rng.below(2) as u32);
+    let partitions = vec![(WIDE.into(), wide), (NARROW.into(), 1), (TABLE.into(), tables), (OUT.into(), 2), (CLOSED.into(), 1)];
     let sources = vec![input_records(rng), input_records(rng), table_records(rng)];
     Workload { partitions, sources }
 }
@@ -215,7 +250,8 @@ fn input_records(rng: &mut Rng) -> Vec<SourceRecord> {
             0 if faulty => Act::Refuse,
             1 if faulty => Act::Panic(if rng.chance(300) { u8::MAX } else { 1 + rng.below(4) as u8 }),
             2 if faulty && rng.chance(200) => Act::Flood(if rng.chance(500) { u8::MAX } else { 2 }),
-            3..6 => Act::Burst(rng.below(6) as u8),
+            3 if faulty => Act::PanicLater(if rng.chance(300) { u8::MAX } else { 1 + rng.below(4) as u8 }),
+            4..7 => Act::Burst(rng.below(6) as u8),
             _ => Act::Count(number as u32),
         };
         let mut value = postcard::to_stdvec(&ToyRecord { happened_at, act }).unwrap_or_default();

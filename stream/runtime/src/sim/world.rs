@@ -153,7 +153,11 @@ impl<P: Processor> Plot<P> {
     /// A few actions while somebody is frozen.
     fn go_on(&self) {
         if self.depth.fetch_add(1, Ordering::Relaxed) < DEPTH_MAX {
-            let actions = lock(&self.rng).below(12);
+            let actions = {
+                let mut rng = lock(&self.rng);
+                let most = if rng.chance(200) { 60 } else { 12 };
+                rng.below(most)
+            };
             (0..actions).for_each(|_| self.act());
         }
         self.depth.fetch_sub(1, Ordering::Relaxed);
@@ -177,13 +181,17 @@ impl<P: Processor> Plot<P> {
                 lock(&source.feeder).as_ref().and_then(Feeder::position).is_some_and(|position| position >= source.records.len())
             });
             self.cluster().deliver_markers(None);
-            if is_fed && inputs.iter().try_fold(true, |all, at| Ok::<_, Violation>(all && is_processed::<P>(&self.cluster(), at)?))? {
+            if is_fed
+                && inputs
+                    .iter()
+                    .try_fold(true, |all, at| Ok::<_, Violation>(all && is_processed::<P>(&self.cluster(), &self.config, at)?))?
+            {
                 (0..self.slots.len()).for_each(|index| self.shut_down(index));
                 self.cluster().deliver_markers(None);
                 return self.broken();
             }
         }
-        let left = inputs.into_iter().filter(|at| !is_processed::<P>(&self.cluster(), at).unwrap_or(false));
+        let left = inputs.into_iter().filter(|at| !is_processed::<P>(&self.cluster(), &self.config, at).unwrap_or(false));
         Err(Violation::Stuck(format!("after {CALM_ROUNDS_MAX} rounds without a fault, left are {:?}", left.collect::<Vec<_>>())))
     }
 

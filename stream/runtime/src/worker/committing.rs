@@ -8,6 +8,7 @@ use super::{Slot, Worker, WorkerError, context};
 use crate::{
     bus::{BusError, CommitBatch, CommitError},
     metrics::InstanceTotals,
+    mutation::{Mutation, is_on},
 };
 
 /// Pause before a commit that found the disk full is tried again.
@@ -102,6 +103,9 @@ impl<P: Processor> Worker<P> {
     /// Memory is ahead of the log, and the session has passed over records that were not processed: every partition that
     /// was touched or gathered from comes back from what was committed.
     pub(super) fn restore_gathered(&mut self, touched: &[TopicPartition]) {
+        if is_on(Mutation::StateKeptAfterAbort) {
+            return;
+        }
         let gathered = self.gathered.records().map(|(at, _)| at).chain(touched);
         let Some(session) = &mut self.session else { return };
         for at in gathered {

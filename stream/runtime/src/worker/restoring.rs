@@ -7,6 +7,7 @@ use stream_core::{NextOffset, Processor, TopicPartition};
 use super::{Feed, Mismatch, Slot, Worker, WorkerError, context};
 use crate::{
     bus::{BusError, Restoring},
+    mutation::{Mutation, is_on},
     owned::Owned,
     state::StoredState,
 };
@@ -47,7 +48,7 @@ impl<P: Processor> Worker<P> {
             Some(stored) => {
                 let position = stored.position.next;
                 if let Some(group) = group.filter(|group| *group != position) {
-                    if before == Some((group, position)) {
+                    if before == Some((group, position)) || is_on(Mutation::MismatchBelievedAtOnce) {
                         return Err(WorkerError::GroupMoved { at: at.clone(), group, position });
                     }
                     self.slots.insert(at.clone(), Slot::Restoring(Some((group, position))));
@@ -112,7 +113,7 @@ impl<P: Processor> Worker<P> {
 
     /// An instance is not where it committed, or will come back from there: what broadcasts it has seen is open again.
     pub(super) fn close_feeds(&mut self) {
-        let Some(session) = &mut self.session else { return };
+        let Some(session) = self.session.as_mut().filter(|_| !is_on(Mutation::BroadcastsNotReadAgain)) else { return };
         for (at, feed) in &mut self.feeds {
             session.pause(at);
             *feed = Feed::default();
