@@ -70,9 +70,9 @@ impl<'a> LogRecordView<'a> {
         })
     }
 
-    /// The value of one attribute.
+    /// The value of one attribute; of several the last, as in a map that was filled in order.
     pub fn attribute(&self, name: &str) -> Option<&'a str> {
-        self.attributes().find(|(key, _)| *key == name).map(|(_, value)| value)
+        self.attributes().filter(|(key, _)| *key == name).last().map(|(_, value)| value)
     }
 }
 
