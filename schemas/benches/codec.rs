@@ -55,7 +55,7 @@ fn main() {
     let json = serde_json::to_vec(&record).expect("JSON");
     println!("one raw line of {} bytes: {} B of Avro, {} B of JSON\n", record.raw.len(), avro.len(), json.len());
     let mut buffer = Vec::with_capacity(1_024);
-    let mut row = |name: &str, target: Option<f64>, ns: f64| {
+    let row = |name: &str, target: Option<f64>, ns: f64| {
         let verdict =
             target.map_or("peer".into(), |target| format!("target {target:.0}, {}", if ns <= target { "reached" } else { "missed" }));
         println!("{name:<28} {ns:>7.0} ns   {verdict}");
