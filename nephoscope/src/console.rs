@@ -1,9 +1,17 @@
-//! What a person sees first: one bounded view of templates, alerts, sources and stages, served as a page and as JSON.
+//! What a person sees first: one bounded view of templates, alerts, hosts, sources and stages, served as a page and as JSON.
 //!
-//! A thread follows `logs.parsed.v1` and `alerts.v1` on the bus; nothing here is state that must survive, since all of it
-//! can be read again.
+//! Three threads follow `logs.templates.v1`, `logs.parsed.v1` and `alerts.v1` on the bus; nothing here is state that must
+//! survive, since all of it can be read again.
 
+mod alerts;
+mod evidence;
+mod minutes;
 mod page;
+mod redact;
+mod routes;
+mod templates;
+#[cfg(test)]
+mod tests;
 mod view;
 
 use std::{
@@ -15,31 +23,33 @@ use std::{
     time::Duration,
 };
 
-use axum::{
-    Json, Router,
-    extract::{Path, State},
-    http::{StatusCode, header},
-    response::{IntoResponse, Response},
-    routing::get,
-};
-use schemas::{Alert, LogRecord, ParsedLog, Subject, topics};
+use schemas::{Alert, AlertStatus, ParsedLog, Subject, TemplateRecord, topics};
 use serde::Serialize;
-use stream_core::{NextOffset, Partition, TopicName, TopicPartition};
+use stream_core::{NextOffset, Partition, Record, TopicName, TopicPartition};
 use stream_runtime::{
+    api::{Rates, SAMPLE_PERIOD, rss_bytes},
     engine::{EngineView, StageStatus},
     gathered::Gathered,
     inspect::{Inspect, ReadLimits},
-    time::wall_clock,
+    time::{Clock, SystemClock, wall_clock},
 };
 use syslog::collector::SourceStatus;
 
-pub use self::view::{AlertSummary, HostSummary, TemplateSummary};
-use self::view::{TEMPLATES_SHOWN, View};
+pub use self::{alerts::AlertSummary, templates::TemplateSummary, view::HostSummary};
+use self::{
+    alerts::{AlertQuery, ENDED_MAX},
+    templates::TemplateQuery,
+    view::View,
+};
 
-/// Records of each topic that are read when the view begins.
-const PAST_RECORDS: u64 = 100_000;
+/// Records of each topic that are read when the view begins: the last hour of a busy machine.
+const PAST_RECORDS: u64 = 200_000;
 /// How long one look at a topic waits for more.
 const LOOK: Duration = Duration::from_millis(200);
+/// Templates on the first screen.
+const TEMPLATES_SHOWN: usize = 100;
+/// Hosts on the first screen.
+const HOSTS_SHOWN: usize = 20;
 
 /// The view; cheap to clone.
 #[derive(Clone)]
@@ -50,6 +60,8 @@ struct Inner {
     engine: EngineView,
     sources: Box<dyn Fn() -> Vec<SourceStatus> + Send + Sync>,
     view: Mutex<View>,
+    source_rates: Rates,
+    stage_rates: Rates,
     closing: AtomicBool,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -62,24 +74,52 @@ pub struct Overview {
     pub version: &'static str,
     /// Now, milliseconds since the epoch.
     pub now_ms: i64,
+    /// Memory of this process in RAM.
+    pub rss_bytes: Option<u64>,
     /// Lines seen by this view.
     pub lines: u64,
-    /// Templates that this view knows.
-    pub templates_known: usize,
-    /// The most frequent templates of the last hour, new ones first among equals.
-    pub templates: Vec<TemplateSummary>,
+    /// Lines per minute of the last hour, oldest first.
+    pub minutes: Vec<u32>,
+    /// Alerts open in each minute of the last hour, oldest first: low, info, warning, high, critical.
+    pub alert_minutes: Vec<[u32; alerts::SEVERITIES.len()]>,
     /// Alerts that fire, worst first.
     pub open_alerts: Vec<AlertSummary>,
     /// Alerts that resolved lately, newest first.
     pub resolved_alerts: Vec<AlertSummary>,
+    /// Templates that this view knows.
+    pub templates_known: usize,
+    /// The most frequent templates of the last hour.
+    pub templates: Vec<TemplateSummary>,
+    /// Hosts that this view knows.
+    pub hosts_known: usize,
     /// Hosts, most lines first.
     pub hosts: Vec<HostSummary>,
     /// What is watched, and what cannot be seen.
-    pub sources: Vec<SourceStatus>,
+    pub sources: Vec<SourceView>,
     /// The pipeline.
-    pub stages: Vec<StageStatus>,
+    pub stages: Vec<StageView>,
     /// What was lost: component, topic, cause, count.
     pub losses: Vec<(String, String, String, u64)>,
+}
+
+/// A source and how fast it speaks.
+#[derive(Debug, Serialize)]
+pub struct SourceView {
+    /// As its collector sees it.
+    #[serde(flatten)]
+    pub status: SourceStatus,
+    /// Lines per second, over the last ten seconds.
+    pub rate: f64,
+}
+
+/// A stage and how fast it works.
+#[derive(Debug, Serialize)]
+pub struct StageView {
+    /// As the engine sees it.
+    #[serde(flatten)]
+    pub status: StageStatus,
+    /// Records per second, over the last ten seconds.
+    pub rate: f64,
 }
 
 impl Console {
@@ -92,14 +132,28 @@ impl Console {
         engine: EngineView,
         sources: impl Fn() -> Vec<SourceStatus> + Send + Sync + 'static,
     ) -> std::io::Result<Self> {
-        let (view, closing) = (Mutex::default(), AtomicBool::new(false));
-        let console = Self(Arc::new(Inner { inspect, engine, sources: Box::new(sources), view, closing, threads: Mutex::default() }));
-        for topic in [topics::LOGS_PARSED, topics::ALERTS] {
-            let inner = Arc::clone(&console.0);
-            let thread = std::thread::Builder::new().name("console".into()).spawn(move || inner.follow(topic))?;
-            lock(&console.0.threads).push(thread);
+        let console = Self(Arc::new(Inner {
+            inspect,
+            engine,
+            sources: Box::new(sources),
+            view: Mutex::default(),
+            source_rates: Rates::default(),
+            stage_rates: Rates::default(),
+            closing: AtomicBool::new(false),
+            threads: Mutex::default(),
+        }));
+        for topic in [topics::LOGS_TEMPLATES, topics::LOGS_PARSED, topics::ALERTS] {
+            console.spawn(move |inner| inner.follow(topic))?;
         }
+        console.spawn(|inner| inner.sample())?;
         Ok(console)
+    }
+
+    fn spawn(&self, run: impl FnOnce(&Inner) + Send + 'static) -> std::io::Result<()> {
+        let inner = Arc::clone(&self.0);
+        let thread = std::thread::Builder::new().name("console".into()).spawn(move || run(&inner))?;
+        lock(&self.0.threads).push(thread);
+        Ok(())
     }
 
     /// Ends the threads.
@@ -114,72 +168,70 @@ impl Console {
 
     /// The first screen.
     pub fn overview(&self) -> Overview {
-        let now = wall_clock();
-        let view = lock(&self.0.view);
+        let (now, sources, stages) = (wall_clock(), self.sources(), self.stages());
+        let mut view = self.view();
+        view.alerts.settle(now, |part| stages.iter().any(|stage| stage.status.name == part && stage.status.state == "stopped"));
+        let listed = |status, limit| AlertQuery { status: Some(status), severity: None, limit };
+        let mut hosts = view.hosts(now);
+        let hosts_known = hosts.len();
+        hosts.truncate(HOSTS_SHOWN);
         Overview {
             version: stream_runtime::worker::VERSION,
             now_ms: now.millis(),
+            rss_bytes: rss_bytes(),
             lines: view.lines(),
-            templates_known: view.templates_known(),
-            templates: view.templates(now, TEMPLATES_SHOWN),
-            open_alerts: view.open_alerts(),
-            resolved_alerts: view.resolved_alerts(),
-            hosts: view.hosts(),
-            sources: (self.0.sources)(),
-            stages: self.0.engine.stages(),
+            minutes: view.minutes(now),
+            alert_minutes: view.alerts.hour(now),
+            open_alerts: view.alerts.list(&listed(AlertStatus::Firing, usize::MAX)),
+            resolved_alerts: view.alerts.list(&listed(AlertStatus::Resolved, ENDED_MAX)),
+            templates_known: view.templates.len(),
+            templates: view.templates.list(&TemplateQuery { limit: TEMPLATES_SHOWN, ..TemplateQuery::default() }, now),
+            hosts_known,
+            hosts,
+            sources,
+            stages,
             losses: self.0.engine.losses(),
         }
     }
 
-    /// The page, its files, and the JSON behind it.
-    pub fn routes(&self) -> Router {
-        Router::new()
-            .route("/", get(index))
-            .route("/style.css", get(async || file("text/css; charset=utf-8", page::STYLE)))
-            .route("/app.js", get(async || file("text/javascript; charset=utf-8", page::SCRIPT)))
-            .route("/api/overview", get(async |State(console): State<Console>| Json(console.overview())))
-            .route(
-                "/api/sources",
-                get(async |State(console): State<Console>| Json(serde_json::json!({ "sources": (console.0.sources)() }))),
-            )
-            .route("/api/alerts/{fingerprint}", get(alert))
-            .with_state(self.clone())
+    fn sources(&self) -> Vec<SourceView> {
+        let now = SystemClock.monotonic();
+        let rate = |status: &SourceStatus| self.0.source_rates.per_second(now, &source_key(status), status.records);
+        (self.0.sources)().into_iter().map(|status| SourceView { rate: rate(&status), status }).collect()
     }
 
-    /// An alert with the raw lines behind its evidence.
-    fn evidence(&self, fingerprint: &str) -> Option<serde_json::Value> {
-        let alert = lock(&self.0.view).alert(fingerprint)?.clone();
-        let lines = alert.evidence.iter().filter_map(|evidence| {
-            let at = TopicPartition::new(&evidence.topic.as_str().into(), Partition(evidence.partition));
-            let limits = ReadLimits { records_max: 1, bytes_max: 1 << 20, wait: Duration::ZERO };
-            let mut gathered = Gathered::default();
-            self.0.inspect.read(&at, NextOffset(evidence.offset), &limits, &mut gathered).ok()?;
-            let (_, record) = gathered.records().next().filter(|(_, record)| record.offset.0 == evidence.offset)?;
-            let line = LogRecord::from_bytes(record.value?).ok()?;
-            Some(schemas::alert::one_line(&String::from_utf8_lossy(&line.raw), 2_048))
-        });
-        let lines: Vec<String> = lines.collect();
-        Some(serde_json::json!({ "alert": alert, "lines": lines }))
+    fn stages(&self) -> Vec<StageView> {
+        let now = SystemClock.monotonic();
+        let rate = |status: &StageStatus| self.0.stage_rates.per_second(now, &status.name, status.records);
+        self.0.engine.stages().into_iter().map(|status| StageView { rate: rate(&status), status }).collect()
+    }
+
+    fn view(&self) -> MutexGuard<'_, View> {
+        lock(&self.0.view)
     }
 }
 
 impl Inner {
+    /// Reads a topic from its last records on, for as long as the console lives.
     fn follow(&self, topic: &str) {
         let name = TopicName::new(topic);
-        let mut at = Vec::new();
-        if let Ok(all) = self.inspect.topics() {
-            let partitions = all.iter().filter(|status| status.name == name).flat_map(|status| status.partitions.iter().enumerate());
-            at.extend(partitions.map(|(n, part)| {
-                let from = part.next.0.saturating_sub(PAST_RECORDS).max(part.start.0);
-                (TopicPartition::new(&name, Partition(n as u32)), NextOffset(from))
-            }));
+        let mut positions = Vec::new();
+        match self.inspect.topics() {
+            Ok(all) => {
+                let partitions = all.iter().filter(|status| status.name == name).flat_map(|status| (0..).zip(&status.partitions));
+                positions.extend(partitions.map(|(partition, status)| {
+                    let from = status.next.0.saturating_sub(PAST_RECORDS).max(status.start.0);
+                    (TopicPartition::new(&name, Partition(partition)), NextOffset(from))
+                }));
+            }
+            Err(error) => tracing::error!(%error, topic, "the page cannot read"),
         }
         let limits = ReadLimits { records_max: 5_000, bytes_max: 4 << 20, wait: LOOK };
         let mut gathered = Gathered::default();
-        while !self.closing.load(Ordering::Relaxed) {
-            for (partition, next) in &mut at {
+        while !self.closing.load(Ordering::Relaxed) && !positions.is_empty() {
+            for (at, next) in &mut positions {
                 gathered.clear();
-                if let Err(error) = self.inspect.read(partition, *next, &limits, &mut gathered) {
+                if let Err(error) = self.inspect.read(at, *next, &limits, &mut gathered) {
                     tracing::warn!(%error, topic, "the page cannot read");
                     std::thread::sleep(LOOK);
                     continue;
@@ -187,32 +239,52 @@ impl Inner {
                 let mut view = lock(&self.view);
                 for (_, record) in gathered.records() {
                     *next = record.offset.next();
-                    let Some(value) = record.value else { continue };
-                    if topic == topics::ALERTS {
-                        serde_json::from_slice::<Alert>(value).ok().into_iter().for_each(|alert| view.on_alert(alert));
-                    } else if let Ok(line) = ParsedLog::from_bytes(value) {
-                        view.on_line(&line);
-                    }
+                    take(&mut view, &record);
                 }
+            }
+        }
+    }
+
+    /// Keeps the rates.
+    fn sample(&self) {
+        let mut last = Duration::ZERO;
+        while !self.closing.load(Ordering::Relaxed) {
+            let now = SystemClock.monotonic();
+            if now.saturating_sub(last) >= SAMPLE_PERIOD {
+                last = now;
+                self.source_rates.sample(now, (self.sources)().iter().map(|source| (source_key(source), source.records)));
+                self.stage_rates.sample(now, self.engine.stages().into_iter().map(|stage| (stage.name, stage.records)));
+            }
+            std::thread::sleep(LOOK);
+        }
+    }
+}
+
+/// Takes note of a record. What cannot be read is the business of the stages, which reject and count it.
+fn take(view: &mut View, record: &Record<'_>) {
+    let Some(value) = record.value else { return };
+    match record.topic.as_str() {
+        topics::ALERTS => {
+            if let Ok(alert) = serde_json::from_slice::<Alert>(value) {
+                view.on_alert(alert);
+            }
+        }
+        topics::LOGS_TEMPLATES => {
+            if let Ok(template) = TemplateRecord::from_bytes(value) {
+                view.on_template(&template);
+            }
+        }
+        _ => {
+            if let Ok(line) = ParsedLog::from_bytes(value) {
+                view.on_line(&line, record.appended_at);
             }
         }
     }
 }
 
-async fn index(State(console): State<Console>) -> Response {
-    let html = page::render(&console.overview());
-    let policy = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
-    ([(header::CONTENT_TYPE, "text/html; charset=utf-8"), (header::CONTENT_SECURITY_POLICY, policy)], html).into_response()
-}
-
-async fn alert(State(console): State<Console>, Path(fingerprint): Path<String>) -> Response {
-    let found = tokio::task::spawn_blocking(move || console.evidence(&fingerprint)).await.ok().flatten();
-    let missing = || (StatusCode::NOT_FOUND, Json(serde_json::json!({ "error": "no such alert is open or was lately" }))).into_response();
-    found.map_or_else(missing, |found| Json(found).into_response())
-}
-
-fn file(content_type: &'static str, text: &'static str) -> Response {
-    ([(header::CONTENT_TYPE, content_type)], text).into_response()
+/// The same address may be listened on in two ways.
+fn source_key(source: &SourceStatus) -> String {
+    format!("{:?} {}", source.kind, source.name)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

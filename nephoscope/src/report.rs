@@ -89,7 +89,7 @@ fn print(console: &Console, url: &str, data_dir: &str, stop: &AtomicBool) -> std
 }
 
 fn write_sources(out: &mut impl Write, overview: &Overview) -> std::io::Result<()> {
-    for source in &overview.sources {
+    for source in overview.sources.iter().map(|source| &source.status) {
         let (mark, word) = match source.state {
             SourceState::Watching => ("+", "watching"),
             SourceState::CatchingUp => ("+", "reading the past"),
