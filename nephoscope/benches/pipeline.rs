@@ -3,6 +3,8 @@
 //!
 //! `cargo bench -p nephoscope --bench pipeline -- [RECORDS]`
 
+#![allow(clippy::disallowed_methods, reason = "a bench measures time")]
+
 use std::{
     path::Path,
     sync::Arc,

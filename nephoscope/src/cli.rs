@@ -9,7 +9,7 @@ use crate::{commands::dlq::Letter, moment};
 
 /// Nephoscope watches machines and says before their users do that something goes wrong.
 #[derive(Debug, Parser)]
-#[command(name = "nephoscope", version, about, arg_required_else_help = true, after_help = EXAMPLES)]
+#[command(name = "nephoscope", version, arg_required_else_help = true, after_help = EXAMPLES)]
 pub struct Cli {
     #[command(flatten)]
     pub global: Global,
@@ -19,6 +19,8 @@ pub struct Cli {
 
 const EXAMPLES: &str = "\
 Examples:
+  nephoscope up                      watch this machine; the page is on http://127.0.0.1:7700
+  nephoscope demo                    a story on the real pipeline: something new, a flood, a silence, a severe line
   nephoscope doctor                  can this machine be watched, and what should be mended first
   nephoscope status                  what runs, how fast, and what is not seen
   nephoscope tail logs --grep oom    log lines as they arrive
@@ -36,7 +38,7 @@ pub struct Global {
     #[arg(long, global = true, value_name = "DIR", help_heading = "Global options")]
     pub data_dir: Option<PathBuf>,
     /// Ask the instance that answers here, instead of the one of the data directory
-    #[arg(long, global = true, value_name = "http://HOST:PORT", help_heading = "Global options")]
+    #[arg(long, global = true, value_name = "http://HOST:PORT", value_parser = authority, help_heading = "Global options")]
     pub address: Option<String>,
     /// File that holds the token for --address
     #[arg(long, global = true, value_name = "FILE", help_heading = "Global options", requires = "address")]
@@ -125,7 +127,7 @@ Examples:
 /// `tail`.
 #[derive(Debug, Args)]
 pub struct Tail {
-    /// `logs`, `alerts`, or the name of any topic
+    /// `logs`, `alerts`, `templates`, or the name of any topic
     #[arg(value_name = "TOPIC")]
     pub topic: String,
     /// Begin with the last N records that match
@@ -164,10 +166,10 @@ pub enum Templates {
 /// `templates list`.
 #[derive(Debug, Args)]
 pub struct TemplatesList {
-    /// Only what this host wrote, counted from its parsed lines
+    /// Only what this host wrote
     #[arg(long, value_name = "HOST")]
     pub host: Option<String>,
-    /// Only what was seen since: a span such as 15m, 2h, 1d, or a time in RFC 3339
+    /// Only what came since: a span such as 15m, 2h, 1d, or a time in RFC 3339
     #[arg(long, value_name = "WHEN", value_parser = moment::since)]
     pub since: Option<EventTime>,
     /// What happened to templates (created, generalised, merged, evicted), in order of time, instead of the table
@@ -179,7 +181,8 @@ pub struct TemplatesList {
 }
 
 const TEMPLATES_EXAMPLES: &str = "\
-With --host or --events the parsed lines are read, of the last hour unless --since says otherwise.
+Alone it shows the table that drain publishes, whose counts may be ten minutes old. With --host, --since or --events
+the lines themselves are read and counted, of the last hour unless --since says otherwise.
 
 Examples:
   nephoscope templates list --limit 20
@@ -400,4 +403,12 @@ impl From<SeverityArg> for Severity {
             SeverityArg::Critical => Self::Critical,
         }
     }
+}
+
+/// `host:port` of an address.
+fn authority(text: &str) -> Result<String, String> {
+    let authority = text.strip_prefix("http://").map(|rest| rest.trim_end_matches('/'));
+    let is_whole =
+        |authority: &&str| authority.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
+    authority.filter(is_whole).map(str::to_string).ok_or_else(|| "expected http://HOST:PORT".into())
 }

@@ -23,6 +23,8 @@ pub const SOCKET_NAME: &str = "api.sock";
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(3);
 /// How long an answer may take, beyond what the request itself asks the instance to wait.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(20);
+/// HTTP status of a request without the token.
+const UNAUTHORIZED: u16 = 401;
 /// The largest answer: a thousand records of the largest size do not come at once, the API has its own limits.
 const ANSWER_BYTES_MAX: usize = 256 << 20;
 
@@ -82,6 +84,12 @@ pub enum ClientError {
         /// What happened.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// It wants to know who asks.
+    #[error("{endpoint} wants its token: give --token-file; the instance keeps it as `token` in its data directory")]
+    Token {
+        /// Where.
+        endpoint: Endpoint,
     },
     /// An answer, but a refusal.
     #[error("{endpoint} refused {request}: {status}{}{reason}", if reason.is_empty() { "" } else { ", " })]
@@ -189,6 +197,9 @@ impl Client {
         let request = format!("{method} {path}");
         let answer = self.answer(method, path, body, wait)?;
         let endpoint = || self.endpoint.clone();
+        if answer.status == UNAUTHORIZED {
+            return Err(ClientError::Token { endpoint: endpoint() });
+        }
         if !(200..300).contains(&answer.status) {
             return Err(ClientError::Refused { endpoint: endpoint(), request, status: answer.status, reason: reason(&answer) });
         }

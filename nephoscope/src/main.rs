@@ -15,6 +15,10 @@ mod up;
 use std::process::ExitCode;
 
 use clap::Parser;
+use stream_runtime::config::ConfigFileError;
+
+/// Exit code of a command line or configuration that cannot be meant; clap ends with the same.
+const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
     match commands::run(cli::Cli::parse()) {
@@ -22,9 +26,10 @@ fn main() -> ExitCode {
         // `nephoscope tail logs | head` has what it wanted.
         Err(error) if origin::is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
+            let is_configuration = error.is::<ConfigFileError>();
             let causes: Vec<String> = error.chain().map(ToString::to_string).collect();
             output::complain(&causes.join(": "));
-            ExitCode::FAILURE
+            if is_configuration { ExitCode::from(USAGE) } else { ExitCode::FAILURE }
         }
     }
 }

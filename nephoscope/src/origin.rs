@@ -94,13 +94,10 @@ pub fn data_dir(global: &Global) -> anyhow::Result<PathBuf> {
 /// # Errors
 /// If the arguments cannot be meant.
 pub fn client(global: &Global) -> anyhow::Result<Client> {
-    let Some(address) = &global.address else { return Ok(Client::of_data_dir(&data_dir(global)?)?) };
-    let Some(authority) = address.strip_prefix("http://").map(|rest| rest.trim_end_matches('/')) else {
-        bail!("--address {address}: expected http://HOST:PORT");
-    };
+    let Some(authority) = &global.address else { return Ok(Client::of_data_dir(&data_dir(global)?)?) };
     let read = |path: &PathBuf| std::fs::read_to_string(path).with_context(|| format!("cannot read the token file {}", path.display()));
     let token = global.token_file.as_ref().map(read).transpose()?.map(|token| token.trim().to_string());
-    Ok(Client::new(Endpoint::Tcp { authority: authority.into(), token })?)
+    Ok(Client::new(Endpoint::Tcp { authority: authority.clone(), token })?)
 }
 
 impl Origin {

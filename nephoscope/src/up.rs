@@ -14,36 +14,50 @@ use syslog::Collector;
 use crate::{
     cli::{Global, Up},
     console::Console,
+    output::Output,
     report::Report,
 };
 
-/// Exit code of a configuration that cannot be used.
-const USAGE: u8 = 2;
+/// The configuration of all parts, read from file, environment and arguments.
+pub struct Configuration {
+    /// Shared sections.
+    pub process: ProcessSettings,
+    /// `[drain]`.
+    pub drain: drain::Config,
+    /// `[syslog]`.
+    pub syslog: syslog::Config,
+    /// Where all of it comes from.
+    pub file: ConfigFile,
+}
+
+impl Configuration {
+    /// Reads all sections.
+    ///
+    /// # Errors
+    /// If one has an unknown key or a bad value, or belongs to no part.
+    pub fn read(global: &Global) -> Result<Self, ConfigFileError> {
+        let mut file = ConfigFile::load(global.config.as_deref())?;
+        let args = ProcessArgs { config: None, data_dir: global.data_dir.clone(), print_config: false };
+        let process = ProcessSettings::read(&mut file, &args)?;
+        let (drain, syslog) = (file.section(DrainProcessor::NAME)?, file.section(Collector::NAME)?);
+        file.finish()?;
+        Ok(Self { process, drain, syslog, file })
+    }
+}
 
 /// Runs until SIGTERM or SIGINT.
 ///
 /// # Errors
-/// If a part cannot start, or the collector ends by itself.
-pub fn run(args: &Up, global: &Global) -> anyhow::Result<ExitCode> {
-    match start(args, global) {
-        Err(error) if error.is::<ConfigFileError>() => {
-            crate::output::complain(&error.to_string());
-            Ok(ExitCode::from(USAGE))
-        }
-        outcome => outcome.map(|()| ExitCode::SUCCESS),
-    }
-}
-
-fn start(args: &Up, global: &Global) -> anyhow::Result<()> {
-    let mut file = ConfigFile::load(global.config.as_deref())?;
-    let process = ProcessArgs { config: None, data_dir: global.data_dir.clone(), print_config: args.print_config };
-    let settings = ProcessSettings::read(&mut file, &process)?;
-    let drain: drain::Config = file.section(DrainProcessor::NAME)?;
-    let syslog: syslog::Config = file.section(Collector::NAME)?;
-    file.finish()?;
+/// If the configuration cannot be meant, a part cannot start, or the collector ends by itself.
+pub fn run(args: &Up, global: &Global, out: &mut Output) -> anyhow::Result<ExitCode> {
+    let Configuration { process: settings, drain, syslog, file } = Configuration::read(global)?;
     if args.print_config {
-        print!("{}", file.print());
-        return Ok(());
+        if out.is_json() {
+            out.document(&file.to_json())?;
+        } else {
+            out.line(file.print().trim_end())?;
+        }
+        return Ok(ExitCode::SUCCESS);
     }
     init_log(&settings.telemetry);
     let stop = signal_flag()?;
@@ -63,9 +77,13 @@ fn start(args: &Up, global: &Global) -> anyhow::Result<()> {
     api.stop();
     console.stop();
     running.stop();
-    outcome.map_err(boxed)
+    outcome.map(|()| ExitCode::SUCCESS).map_err(boxed)
 }
 
+/// What anyhow makes of a box hides its type, and a wrong configuration has an exit code of its own.
 fn boxed(error: Box<dyn std::error::Error + Send + Sync>) -> anyhow::Error {
-    anyhow::Error::from_boxed(error)
+    match error.downcast::<ConfigFileError>() {
+        Ok(error) => (*error).into(),
+        Err(error) => anyhow::Error::from_boxed(error),
+    }
 }

@@ -27,8 +27,8 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let mut out = Output::new(if global.json { Form::Json } else { Form::Text });
     let origin = || Origin::open(global);
     match &cli.command {
-        Command::Up(args) => return crate::up::run(args, global),
-        Command::Demo(args) => return crate::demo::run(args),
+        Command::Up(args) => return crate::up::run(args, global, &mut out),
+        Command::Demo(args) => return crate::demo::run(args, &mut out),
         Command::Status(args) => return status::run(args, global, &mut out),
         Command::Doctor => return doctor::run(global, &mut out),
         Command::Store(Store::Check) => return store::check(global, &mut out),

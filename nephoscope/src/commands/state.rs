@@ -98,7 +98,7 @@ pub fn reset(args: &StateReset, global: &Global, out: &mut Output) -> anyhow::Re
         bail!("{processor} has no state{}", known(&names));
     }
     if !args.yes {
-        bail!("this would forget what {processor} has learned ({instances} instances, {}) for ever; with --yes it will", bytes(size));
+        bail!("this would make {processor} forget for ever what it has learned, {}; with --yes it will", bytes(size));
     }
     // The reading handle holds a lock of its own.
     drop(origin);
@@ -109,7 +109,7 @@ pub fn reset(args: &StateReset, global: &Global, out: &mut Output) -> anyhow::Re
     if out.is_json() {
         out.document(&serde_json::json!({"processor": processor, "instances": instances, "bytes": size}))?;
     } else {
-        out.line(format!("{} forgot {instances} instances, {}; it starts empty where it stopped reading", plain(processor), bytes(size)))?;
+        out.line(format!("{} forgot {}; it starts empty where it stopped reading", plain(processor), bytes(size)))?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -47,10 +47,8 @@ pub fn list(args: &TemplatesList, origin: &Origin, out: &mut Output) -> anyhow::
     if args.events {
         return print_events(&events(args, origin)?, args.limit, out);
     }
-    let mut rows = match &args.host {
-        Some(host) => of_host(host, args.since, origin)?,
-        None => of_all(args.since, origin)?,
-    };
+    let is_table = args.host.is_none() && args.since.is_none();
+    let mut rows = if is_table { of_table(origin)? } else { of_lines(args.host.as_deref(), args.since, origin)? };
     rows.sort_by(|a, b| (b.count, &a.template_id).cmp(&(a.count, &b.template_id)));
     let total = rows.len();
     rows.truncate(args.limit);
@@ -58,7 +56,8 @@ pub fn list(args: &TemplatesList, origin: &Origin, out: &mut Output) -> anyhow::
         return Ok(out.document(&rows)?);
     }
     if rows.is_empty() {
-        return Ok(out.line("no templates yet: nothing has been read, or `drain` does not run")?);
+        let why = if is_table { "no templates yet: nothing has been read, or `drain` does not run" } else { "no such lines in that time" };
+        return Ok(out.line(why)?);
     }
     let now = wall_clock();
     let mut table = Table::new(&["TEMPLATE ID", ">LINES", "LAST", "TEMPLATE"]);
@@ -71,6 +70,9 @@ pub fn list(args: &TemplatesList, origin: &Origin, out: &mut Output) -> anyhow::
         ]);
     }
     out.table(&table)?;
+    if is_table && out.is_terminal() {
+        out.line(styled(FAINT, "counts as drain last published them, ten minutes old at most; --since 1h counts lines"))?;
+    }
     if total > rows.len() {
         out.line(styled(FAINT, format!("{} more; --limit {total} shows them all", total - rows.len())))?;
     }
@@ -78,7 +80,7 @@ pub fn list(args: &TemplatesList, origin: &Origin, out: &mut Output) -> anyhow::
 }
 
 /// The table that drain keeps: the last word on each template that is still in use.
-fn of_all(since: Option<EventTime>, origin: &Origin) -> anyhow::Result<Vec<Row>> {
+fn of_table(origin: &Origin) -> anyhow::Result<Vec<Row>> {
     let mut last: BTreeMap<String, Option<TemplateRecord>> = BTreeMap::new();
     origin.scan_since(&origin.topic(topics::LOGS_TEMPLATES)?, None, |record| {
         if let Some(key) = record.key.clone() {
@@ -86,10 +88,7 @@ fn of_all(since: Option<EventTime>, origin: &Origin) -> anyhow::Result<Vec<Row>>
         }
         Ok(())
     })?;
-    let is_meant = |record: &TemplateRecord| {
-        let is_gone = record.superseded_by.is_some() || record.change.kind == schemas::ChangeKind::Evicted;
-        !is_gone && since.is_none_or(|since| EventTime::from_micros(record.last_seen) >= since)
-    };
+    let is_used = |record: &TemplateRecord| record.superseded_by.is_none() && record.change.kind != schemas::ChangeKind::Evicted;
     let row = |record: TemplateRecord| Row {
         template_id: record.template_id,
         template: record.template,
@@ -98,13 +97,13 @@ fn of_all(since: Option<EventTime>, origin: &Origin) -> anyhow::Result<Vec<Row>>
         first_seen: EventTime::from_micros(record.first_seen),
         last_seen: EventTime::from_micros(record.last_seen),
     };
-    Ok(last.into_values().flatten().filter(is_meant).map(row).collect())
+    Ok(last.into_values().flatten().filter(is_used).map(row).collect())
 }
 
-/// What one host wrote, counted from its parsed lines.
-fn of_host(host: &str, since: Option<EventTime>, origin: &Origin) -> anyhow::Result<Vec<Row>> {
+/// Counted from the parsed lines, of one host or all.
+fn of_lines(host: Option<&str>, since: Option<EventTime>, origin: &Origin) -> anyhow::Result<Vec<Row>> {
     let mut rows: BTreeMap<String, Row> = BTreeMap::new();
-    scan_parsed(Some(host), since, origin, |parsed| {
+    scan_parsed(host, since, origin, |parsed| {
         let at = EventTime::from_micros(parsed.event_time);
         let row = rows.entry(parsed.template_id.clone()).or_insert_with(|| Row {
             template: if parsed.template_id == UNKNOWN_ID { "(matches no template)".into() } else { parsed.template.clone() },

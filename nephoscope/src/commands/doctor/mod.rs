@@ -5,15 +5,16 @@ mod machine;
 mod sockets;
 mod sources;
 
-use std::process::ExitCode;
+use std::{path::Path, process::ExitCode};
 
 use serde::Serialize;
-use stream_runtime::config::{BusSettings, ConfigFile, ConfigFileError, ListenSettings};
+use stream_runtime::engine::error_chain;
 
 use crate::{
     cli::Global,
     origin,
     output::{BAD, FAINT, GOOD, HEAD, Output, WARN, plain, styled},
+    up::Configuration,
 };
 
 /// How something is.
@@ -52,37 +53,10 @@ impl Finding {
     }
 }
 
-/// What the checks have to know of the configuration.
-struct Settings {
-    bus: BusSettings,
-    listen: ListenSettings,
-    syslog: syslog::Config,
-}
-
-impl Settings {
-    fn read(global: &Global) -> Result<(Self, String), ConfigFileError> {
-        let mut file = ConfigFile::load(global.config.as_deref())?;
-        let mut settings = Self { bus: file.section("bus")?, listen: file.section("listen")?, syslog: file.section("syslog")? };
-        if let Some(dir) = &global.data_dir {
-            settings.bus.data_dir.clone_from(dir);
-        }
-        Ok((settings, file.path().map_or_else(|| "no file, the defaults hold".into(), |path| path.display().to_string())))
-    }
-}
-
 /// Examines everything. Fails if something will not work.
 pub fn run(global: &Global, out: &mut Output) -> anyhow::Result<ExitCode> {
-    let findings = match Settings::read(global) {
-        Ok((settings, place)) => {
-            let mut findings = vec![Finding::ok("configuration", place)];
-            let instance = installation::instance(&origin::client(global)?, &settings.bus.data_dir);
-            findings.extend(installation::data_dir(&settings.bus.data_dir));
-            findings.extend(instance.findings);
-            findings.extend(sockets::ports(&settings.listen, &settings.syslog, instance.pid));
-            findings.extend(sources::all());
-            findings.extend(machine::all(settings.syslog.udp_rcvbuf_bytes));
-            findings
-        }
+    let findings = match Configuration::read(global) {
+        Ok(configuration) => examine(&configuration, global)?,
         Err(error) => vec![Finding::fail("configuration", error.to_string(), "mend it; nothing else can be examined before")],
     };
     if out.is_json() {
@@ -92,6 +66,30 @@ pub fn run(global: &Global, out: &mut Output) -> anyhow::Result<ExitCode> {
     }
     let worst = findings.iter().map(|finding| finding.verdict).max();
     Ok(if worst == Some(Verdict::Fail) { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn examine(configuration: &Configuration, global: &Global) -> anyhow::Result<Vec<Finding>> {
+    let Configuration { process, drain, syslog, file } = configuration;
+    let data_dir = &process.bus.data_dir;
+    let instance = installation::instance(&origin::client(global)?, data_dir);
+    let mut findings = vec![parts(drain, syslog, file.path())];
+    findings.extend(installation::data_dir(data_dir));
+    findings.extend(instance.findings);
+    findings.extend(sockets::ports(&process.listen, syslog, instance.pid));
+    findings.extend(sources::all());
+    findings.extend(machine::all(syslog.udp_rcvbuf_bytes));
+    Ok(findings)
+}
+
+/// What only the parts themselves can say about their sections.
+fn parts(drain: &drain::Config, syslog: &syslog::Config, path: Option<&Path>) -> Finding {
+    const WHAT: &str = "configuration";
+    let place = path.map_or_else(|| "no file, the defaults hold".into(), |path| path.display().to_string());
+    let problem = drain.validate().err().map(|error| error_chain(&error)).or(syslog.check().err().map(|error| error_chain(&error)));
+    match problem {
+        None => Finding::ok(WHAT, place),
+        Some(problem) => Finding::fail(WHAT, format!("{place}: {problem}"), "mend it; `nephoscope up` would not start"),
+    }
 }
 
 fn print(findings: &[Finding], out: &mut Output) -> anyhow::Result<()> {

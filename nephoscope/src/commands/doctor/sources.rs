@@ -53,6 +53,11 @@ fn journal() -> Finding {
         (true, false) => {
             Finding::warn(WHAT, complaint, "sudo adduser $USER systemd-journal, then log in again: only then is all of it seen")
         }
+        (true, true) if rustix::process::geteuid().is_root() => Finding::warn(
+            WHAT,
+            "there is none, or it is empty",
+            "nothing to do where no systemd runs: kernel ring and files are read instead",
+        ),
         (true, true) => {
             Finding::warn(WHAT, "is empty, or not readable for this user", "sudo adduser $USER systemd-journal, then log in again")
         }
