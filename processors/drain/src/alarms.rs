@@ -7,6 +7,7 @@ use stream_core::{AlertBook, AlertDraft, Offset, Outbox, Reject, TopicPartition}
 
 use crate::{
     activity::{Activity, BURST_Z, Finding, FindingKind, Line, SILENCE_SCORE},
+    config::Config,
     guarded::Drain,
     template::TemplateId,
 };
@@ -54,6 +55,8 @@ pub(crate) struct Alarms {
     pub at: TopicPartition,
     pub activity: Activity,
     pub book: AlertBook,
+    /// Length of the activity's buckets.
+    bucket_s: u32,
     /// When the last line was appended.
     pub appended_at: EventTime,
     /// When an explosion was last told.
@@ -61,8 +64,8 @@ pub(crate) struct Alarms {
 }
 
 impl Alarms {
-    pub(crate) fn new(at: TopicPartition, activity: Activity, book: AlertBook) -> Self {
-        Self { at, activity, book, appended_at: EventTime::MIN, explosion_told_at: EventTime::MIN }
+    pub(crate) fn new(at: TopicPartition, activity: Activity, book: AlertBook, config: &Config) -> Self {
+        Self { at, activity, book, bucket_s: config.activity.bucket_s, appended_at: EventTime::MIN, explosion_told_at: EventTime::MIN }
     }
 
     /// A line has been parsed; `drain` knows what it changed.
@@ -198,7 +201,7 @@ impl Alarms {
     fn burst(&self, finding: &Finding, text: &str, z: f64, count: u32, mean: f64) -> AlertDraft {
         AlertDraft {
             name: TEMPLATE_BURST,
-            message: format!("{}: {count} lines a minute instead of {mean:.1}: {}", finding.host, cut(text)),
+            message: format!("{}: {count} lines in {} s instead of {mean:.1}: {}", finding.host, self.bucket_s, cut(text)),
             description: format!(
                 "{count} lines of one template in one bucket, {z:.1} times the usual spread above the usual {mean:.1}. Told from \
                  {BURST_Z} in two buckets running. The newest line is the evidence; what else became frequent at the same time?"
@@ -210,11 +213,12 @@ impl Alarms {
     }
 
     fn silence(&self, finding: &Finding, text: &str, score: f64, buckets: u32, mean: f64) -> AlertDraft {
+        let (bucket_s, silent_s) = (self.bucket_s, u64::from(buckets) * u64::from(self.bucket_s));
         AlertDraft {
             name: TEMPLATE_SILENCE,
-            message: format!("{}: none for {buckets} minutes, usually {mean:.1} a minute: {}", finding.host, cut(text)),
+            message: format!("{}: silent for {silent_s} s, usually {mean:.1} lines in {bucket_s} s: {}", finding.host, cut(text)),
             description: format!(
-                "A template that was in nearly every bucket of the last hour is in none of the last {buckets}: {score:.0} lines are missing \
+                "A template that was in nearly every one of 60 buckets is in none of the last {buckets}: {score:.0} lines are missing \
                  beyond what chance explains. Does the program still run, and does the host still send? Its last line is the evidence."
             ),
             score,
@@ -239,8 +243,8 @@ impl Alarms {
             name: NEW_TEMPLATE,
             severity: Severity::Warning,
             labels: [("host".to_string(), finding.host.clone())].into(),
-            message: format!("{}: {count} more new templates within a minute", finding.host),
-            description: "The first ten of a minute have alerts of their own. So many at once are a new program, an upgrade, or a fault \
+            message: format!("{}: {count} more new templates within {} s", finding.host, self.bucket_s),
+            description: "The first ten of a bucket have alerts of their own. So many at once are a new program, an upgrade, or a fault \
                           with many voices. The newest of the others is the evidence."
                 .into(),
             score: f64::from(count),

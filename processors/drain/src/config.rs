@@ -29,8 +29,6 @@ pub struct Config {
     pub pin: Vec<String>,
     /// Templates known from the start, with `<*>` for each parameter.
     pub seed_templates: Vec<String>,
-    /// File of sample lines to learn from at the start; empty = none. Read by the program, not by the library.
-    pub seed_logs: String,
     /// Programs whose lines are passed on without a template.
     pub exclude_apps: Vec<String>,
     /// Hosts whose activity is remembered, the least recently heard leaves: at 512 templates of 65 bytes each a full house
@@ -83,7 +81,6 @@ impl Default for Config {
             masks: Vec::new(),
             pin: Vec::new(),
             seed_templates: Vec::new(),
-            seed_logs: String::new(),
             exclude_apps: Vec::new(),
             hosts_max: 1_500,
             warmup_lines: 1_000,

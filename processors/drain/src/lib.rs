@@ -5,7 +5,9 @@
 //! delimiters agree, a different word means a different event until many words or a value meet at one place, and everything is
 //! bounded. One configuration serves every system; template ids are hashes of the template's text.
 //!
-//! The library is deterministic and pure: no clock, no randomness, no I/O. [`Drain`] is the whole of it.
+//! The library is deterministic and pure: no clock, no randomness, no I/O. [`Drain`] makes the templates, [`Activity`] knows how
+//! often each host says each of them, and [`DrainProcessor`] makes a stream processor of both: raw lines in, parsed lines, templates
+//! and alerts out.
 //!
 //! ```
 //! use drain::{Config, Drain};

@@ -54,7 +54,7 @@ impl Processor for DrainProcessor {
 
     fn new(config: &Config, at: &TopicPartition) -> Result<Self, ConfigError> {
         let drain = Drain::new(config)?;
-        let alarms = Alarms::new(at.clone(), Activity::new(config), AlertBook::new(model(config)));
+        let alarms = Alarms::new(at.clone(), Activity::new(config), AlertBook::new(model(config)), config);
         Ok(Self::assemble(config, drain, Catalogue::new(at), alarms))
     }
 
@@ -121,7 +121,7 @@ impl Processor for DrainProcessor {
         let drain = Drain::restore(config, &sections).map_err(|error| damaged("templates", &error))?;
         let catalogue = Catalogue::restore(r, at, &drain)?;
         let activity = Activity::restore(config, r.require("activity")?).map_err(|error| damaged("activity", &error))?;
-        let mut alarms = Alarms::new(at.clone(), activity, AlertBook::restore(r, model(config))?);
+        let mut alarms = Alarms::new(at.clone(), activity, AlertBook::restore(r, model(config))?, config);
         (alarms.appended_at, alarms.explosion_told_at) = r.get("watch")?;
         Ok(Self::assemble(config, drain, catalogue, alarms))
     }

@@ -120,7 +120,7 @@ fn what_is_new_on_a_known_host_is_told_ten_times_a_minute_and_then_summed_up() {
     assert_eq!(alerts(&desk.line(&line("web-1", 60 * MINUTE_MS + 50, 6, "harmless news of another kind"))), [""; 0], "nobody asked");
     let next_minute = normal(&mut desk, "web-1", 61..62);
     assert_eq!(alerts(&next_minute), ["NewTemplate firing warning web-1"]);
-    assert_eq!(alert(&next_minute, "NewTemplate")["message"], "web-1: 4 more new templates within a minute");
+    assert_eq!(alert(&next_minute, "NewTemplate")["message"], "web-1: 4 more new templates within 60 s");
     let fresh = line("web-2", 60 * MINUTE_MS, 4, "another host says something of its own for the first time");
     assert_eq!(alerts(&desk.line(&fresh)), [""; 0], "a host that nobody knows");
 }
