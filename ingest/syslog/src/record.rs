@@ -53,6 +53,12 @@ pub struct Line<'a> {
 }
 
 impl Recorder {
+    #[cfg(test)]
+    pub(crate) fn for_test() -> Self {
+        let (kind, hosts, zone) = (SourceKind::Unknown, HostRule::default(), TimeZone::UTC);
+        Self { kind, name: "test".into(), hosts, local_host: "here".into(), zone, message_bytes_max: 65_536 }
+    }
+
     /// A syslog line or a line of a file. Total.
     pub fn line(&self, line: &Line<'_>) -> LogRecord {
         let message = Message::parse(line.bytes, &Reception::new(line.received_us, &self.zone));

@@ -163,6 +163,16 @@ impl Blocks {
     }
 }
 
+#[cfg(test)]
+impl Blocks {
+    /// All that was handed over; the queue must be closed.
+    pub(crate) fn records_for_test(self) -> Vec<LogRecord> {
+        let parcels: Vec<Parcel> = self.receiver.iter().collect();
+        let values = parcels.iter().flat_map(|parcel| parcel.records.records().filter_map(|record| record.value));
+        values.map(|value| LogRecord::from_bytes(value).expect("a log record")).collect()
+    }
+}
+
 fn absorb(block: &mut PublishBatch, positions: &mut Positions, parcel: Parcel) {
     for (source, position) in parcel.positions {
         match position {

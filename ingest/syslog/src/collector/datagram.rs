@@ -91,7 +91,8 @@ impl<S: Datagrams> Datagram<S> {
     /// Receives until it is time to stop, and then what is still there.
     pub(crate) fn run(self, mut outlet: Outlet, stop: &Stop) -> Result<(), Closed> {
         let mut buffer = vec![0; self.limits.frame_bytes_max + 1];
-        let (mut drops, mut drops_us) = (self.socket.drops().unwrap_or(0), clock::monotonic_us());
+        // From zero, not from what the kernel says now: this thread may start long after the socket was opened.
+        let (mut drops, mut drops_us) = (0, clock::monotonic_us());
         loop {
             let is_last = stop.is_set();
             while self.burst(&mut buffer, &mut outlet)? == BURST {}
@@ -149,7 +150,11 @@ pub(crate) fn wait(socket: BorrowedFd<'_>) {
 
 #[cfg(test)]
 mod tests {
+    use schemas::SourceKind;
+
     use super::*;
+    use crate::collector::blocks::queue;
+    use crate::collector::status::Watch;
 
     #[test]
     fn drops_are_read_from_the_line_of_the_socket() {
@@ -157,6 +162,28 @@ mod tests {
                      16: 0100007F:158A 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 4711 2 0000000000000000 12\n\
                      17: 0100007F:158B 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 4712 2 0000000000000000 34\n";
         assert_eq!((drops_of(table, 4712), drops_of(table, 471), drops_of("", 1)), (Some(34), None, None));
+    }
+
+    /// The reader's thread may be late on a busy machine; what overflowed before it began is lost all the same.
+    #[test]
+    fn what_was_dropped_before_the_first_read_is_counted() {
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+        socket.set_nonblocking(true).expect("does not wait");
+        sockopt::set_socket_recv_buffer_size(&socket, 4_096).expect("a small buffer");
+        let address = socket.local_addr().expect("an address");
+        let sender = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+        let sent: u64 = (0..200).map(|_| u64::from(sender.send_to(&[b'x'; 500], address).is_ok())).sum();
+        let watch = Watch::default();
+        let gauge = watch.add(SourceKind::Udp, "test", SourceState::Watching, "");
+        let limits = FrameLimits { frame_bytes_max: 2_000, head_bytes_max: 1_000 };
+        let datagram = Datagram { socket, recorder: Recorder::for_test(), gauge, limits, rate: Arc::new(RateLimit::new(0)) };
+        let (queue, _blocks) = queue();
+        let stop = Stop::default();
+        stop.set();
+        datagram.run(queue.outlet(), &stop).expect("the queue has room");
+        let status = watch.status().remove(0);
+        assert!(status.drops > 0 && status.records > 0, "{status:?}");
+        assert_eq!(status.records + status.drops, sent);
     }
 
     #[test]

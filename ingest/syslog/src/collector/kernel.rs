@@ -163,3 +163,129 @@ impl<D: Read + AsFd + Send> Reread for KernelRing<D> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+    use std::os::fd::BorrowedFd;
+
+    use schemas::{ParseStatus, SourceKind, TimeSource};
+
+    use super::*;
+    use crate::collector::status::Watch;
+
+    /// A ring that gives these answers and then says that there is nothing.
+    struct Ring {
+        answers: VecDeque<Result<&'static str, Errno>>,
+        file: File,
+    }
+
+    impl Read for Ring {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let record = self.answers.pop_front().unwrap_or(Err(Errno::AGAIN))?;
+            buffer[..record.len()].copy_from_slice(record.as_bytes());
+            Ok(record.len())
+        }
+    }
+
+    impl AsFd for Ring {
+        fn as_fd(&self) -> BorrowedFd<'_> {
+            self.file.as_fd()
+        }
+    }
+
+    const NO_PAST: Past = Past { since_us: i64::MIN, until_us: i64::MIN };
+
+    fn ring(answers: &[Result<&'static str, Errno>], position: Option<Position>, past: Past) -> (KernelRing<Ring>, Watch) {
+        let device = Ring { answers: answers.iter().copied().collect(), file: File::open("/dev/null").expect("opens") };
+        let watch = Watch::default();
+        let gauge = watch.add(SourceKind::Kmsg, DEVICE, SourceState::CatchingUp, "");
+        (KernelRing::new(device, "boot-1".into(), Recorder::for_test(), gauge, position.as_ref(), past), watch)
+    }
+
+    fn entries(ring: &mut KernelRing<Ring>) -> Vec<Entry> {
+        let lines = std::iter::from_fn(|| ring.next()).map(|step| match step {
+            Step::Line(entry) => *entry,
+            Step::Forget(_) => panic!("the ring never goes"),
+        });
+        lines.collect()
+    }
+
+    fn seqs(entries: &[Entry]) -> Vec<i64> {
+        entries.iter().filter_map(|entry| entry.record.source_seq).collect()
+    }
+
+    #[test]
+    fn a_record_has_the_kernels_time_and_number() {
+        let (mut ring, _) = ring(&[Ok("4,7,1000000,-;eth0: link\\x20down\n SUBSYSTEM=net\n")], None, NO_PAST);
+        let entry = entries(&mut ring).remove(0);
+        let record = entry.record;
+        assert_eq!((record.message(), record.app_name.as_deref(), record.severity), ("eth0: link down", Some("kernel"), Some(4)));
+        assert_eq!((record.time_source, record.parse_status, record.facility), (TimeSource::Kernel, ParseStatus::Kmsg, Some(0)));
+        assert_eq!(record.attributes["subsystem"], "net");
+        let boot_us = clock::now_us() - clock::monotonic_us();
+        assert!((record.event_time - boot_us - 1_000_000).abs() < 1_000_000, "one second after boot");
+        assert_eq!(entry.position, Some(Position::Kernel { boot_id: "boot-1".into(), seq: 7 }));
+    }
+
+    #[test]
+    fn a_process_that_writes_to_the_ring_is_named() {
+        let (mut ring, _) = ring(&[Ok("30,7,1,-;systemd[1]: Started x.\n"), Ok("30,8,2,-;say[2]: a\\x09b\n")], None, NO_PAST);
+        let entries = entries(&mut ring);
+        let record = &entries[0].record;
+        assert_eq!((record.message(), record.app_name.as_deref(), record.proc_id.as_deref()), ("Started x.", Some("systemd"), Some("1")));
+        assert_eq!((record.facility, record.message_text.as_deref()), (Some(3), None));
+        assert_eq!((entries[1].record.message(), entries[1].record.app_name.as_deref()), ("a\tb", Some("say")));
+    }
+
+    #[test]
+    fn overwritten_records_are_counted_by_their_numbers() {
+        let answers = [Ok("6,10,1,-;a\n"), Err(Errno::PIPE), Ok("6,15,2,-;b\n"), Err(Errno::INTR), Ok("6,16,3,-;c\n")];
+        let (mut ring, watch) = ring(&answers, None, NO_PAST);
+        assert_eq!(seqs(&entries(&mut ring)), [10, 15, 16]);
+        assert_eq!(watch.status()[0].drops, 4);
+    }
+
+    #[test]
+    fn after_a_restart_within_a_boot_it_goes_on_and_the_gap_counts() {
+        let position = Some(Position::Kernel { boot_id: "boot-1".into(), seq: 10 });
+        let answers = [Ok("6,9,1,-;a\n"), Ok("6,10,1,-;b\n"), Ok("6,12,1,-;c\n")];
+        let (mut ring, watch) = ring(&answers, position, NO_PAST);
+        assert_eq!(seqs(&entries(&mut ring)), [12]);
+        assert_eq!(watch.status()[0].drops, 1);
+    }
+
+    #[test]
+    fn after_a_boot_it_begins_anew_and_nothing_is_lost() {
+        let position = Some(Position::Kernel { boot_id: "boot-0".into(), seq: 4_000 });
+        let (mut ring, watch) = ring(&[Ok("6,0,1,-;a\n"), Ok("6,1,1,-;b\n")], position, NO_PAST);
+        let entries = entries(&mut ring);
+        assert_eq!((seqs(&entries), watch.status()[0].drops), (vec![0, 1], 0));
+        assert!(entries.iter().all(|entry| entry.record.attributes.is_empty()), "not the first start, so no backfill");
+    }
+
+    #[test]
+    fn the_first_start_reads_as_far_back_as_it_may_and_marks_it() {
+        let boot_us = clock::now_us() - clock::monotonic_us();
+        let past = Past { since_us: boot_us + 500_000, until_us: boot_us + 1_500_000 };
+        let (mut ring, watch) = ring(&[Ok("6,1,0,-;a\n"), Ok("6,2,1000000,-;b\n"), Ok("6,3,2000000,-;c\n")], None, past);
+        let entries = entries(&mut ring);
+        assert_eq!(seqs(&entries), [2, 3]);
+        let marked: Vec<bool> = entries.iter().map(|entry| entry.record.attributes.contains_key("backfill")).collect();
+        assert_eq!((marked, watch.status()[0].drops), (vec![true, false], 0));
+    }
+
+    #[test]
+    fn what_is_no_record_is_kept_as_it_stands() {
+        let (mut ring, _) = ring(&[Ok("6,1,1,-;a\n"), Ok("nonsense"), Ok("6,2,1,-;b\n")], None, NO_PAST);
+        let entries = entries(&mut ring);
+        assert_eq!((entries[1].record.message(), entries[1].record.parse_status), ("nonsense", ParseStatus::Damaged));
+        assert_eq!(entries[1].position, None, "it does not move the position");
+    }
+
+    #[test]
+    fn a_refusal_says_what_would_help() {
+        let error = refusal(&io::Error::from(ErrorKind::PermissionDenied));
+        assert!(error.contains("CAP_SYSLOG") && error.contains(DEVICE));
+    }
+}

@@ -161,3 +161,82 @@ impl PartialEq for Head {
 }
 
 impl Eq for Head {}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use proptest::prelude::*;
+    use schemas::SourceKind;
+
+    use super::*;
+    use crate::collector::blocks::queue;
+    use crate::collector::status::{SourceState, Watch};
+
+    /// A source with lines of these times.
+    struct Script {
+        key: Arc<str>,
+        gauge: SourceGauge,
+        times_us: VecDeque<i64>,
+        is_caught_up: bool,
+    }
+
+    impl Script {
+        fn new(index: usize, times_us: &[i64]) -> Self {
+            let gauge = Watch::default().add(SourceKind::File, &index.to_string(), SourceState::CatchingUp, "");
+            Self { key: index.to_string().into(), gauge, times_us: times_us.iter().copied().collect(), is_caught_up: false }
+        }
+    }
+
+    impl Reread for Script {
+        fn next(&mut self) -> Option<Step> {
+            let order_us = self.times_us.pop_front()?;
+            let record = LogRecord { host: self.key.to_string(), event_time: order_us, ..LogRecord::default() };
+            let position = Some(Position::Journal(order_us.to_string()));
+            Some(Step::Line(Box::new(Entry { record, order_us, source: self.key.clone(), position, gauge: self.gauge.clone() })))
+        }
+
+        fn caught_up(&mut self) {
+            self.is_caught_up = true;
+        }
+
+        fn wait(&mut self) {}
+    }
+
+    const PRESENT_US: i64 = 100;
+
+    proptest! {
+        /// Of sources that are in order themselves the past comes out in order, whole, and nothing of the present is read
+        /// further than the first line that shows that it has begun.
+        #[test]
+        fn the_past_of_all_sources_is_merged_by_time(mut times in prop::collection::vec(prop::collection::vec(0i64..130, 0..30), 0..5)) {
+            times.iter_mut().for_each(|times| times.sort_unstable());
+            let mut sources: Vec<Box<dyn Reread>> = Vec::new();
+            for (index, times) in times.iter().enumerate() {
+                sources.push(Box::new(Script::new(index, times)));
+            }
+            let (queue, blocks) = queue();
+            catch_up(&mut sources, PRESENT_US, &mut queue.outlet(), &Stop::default()).expect("the queue has room");
+            drop(queue);
+            let published: Vec<i64> = blocks.records_for_test().iter().map(|record| record.event_time).collect();
+            let mut expected: Vec<i64> = Vec::new();
+            for times in &times {
+                let first_new = times.iter().position(|time| *time >= PRESENT_US).map_or(times.len(), |at| at + 1);
+                expected.extend(&times[..first_new]);
+            }
+            expected.sort_unstable();
+            prop_assert_eq!(published, expected);
+        }
+    }
+
+    #[test]
+    fn a_source_out_of_order_keeps_its_own_order() {
+        let mut sources: Vec<Box<dyn Reread>> = vec![Box::new(Script::new(0, &[5, 1, 6])), Box::new(Script::new(1, &[2, 7]))];
+        let (queue, blocks) = queue();
+        catch_up(&mut sources, PRESENT_US, &mut queue.outlet(), &Stop::default()).expect("the queue has room");
+        drop(queue);
+        let published = blocks.records_for_test();
+        let of = |host: &str| published.iter().filter(|r| r.host == host).map(|r| r.event_time).collect::<Vec<_>>();
+        assert_eq!((of("0"), of("1")), (vec![5, 1, 6], vec![2, 7]));
+    }
+}

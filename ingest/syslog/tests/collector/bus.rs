@@ -8,7 +8,7 @@ use stream_runtime::publish::{Cursor, Publish, PublishBatch, PublishError};
 use super::PATIENCE;
 
 #[derive(Clone, Default)]
-pub struct MemoryBus(Arc<(Mutex<Shared>, Condvar)>);
+pub(crate) struct MemoryBus(Arc<(Mutex<Shared>, Condvar)>);
 
 #[derive(Default)]
 struct Shared {
@@ -26,36 +26,36 @@ struct MemoryPublisher {
 }
 
 impl MemoryBus {
-    pub fn publisher(&self) -> Box<dyn Publish> {
+    pub(crate) fn publisher(&self) -> Box<dyn Publish> {
         let mut shared = self.0.0.lock().expect("not poisoned");
         shared.epoch += 1;
         Box::new(MemoryPublisher { bus: self.clone(), epoch: shared.epoch, cursor: shared.cursor.clone() })
     }
 
     /// From now on nothing more of the present publisher arrives, as if its process had died.
-    pub fn crash(&self) {
+    pub(crate) fn crash(&self) {
         self.0.0.lock().expect("not poisoned").epoch += 1;
     }
 
     /// A full bus refuses every block, to be tried again.
-    pub fn set_full(&self, is_full: bool) {
+    pub(crate) fn set_full(&self, is_full: bool) {
         self.0.0.lock().expect("not poisoned").is_full = is_full;
     }
 
-    pub fn records(&self) -> Vec<LogRecord> {
+    pub(crate) fn records(&self) -> Vec<LogRecord> {
         self.0.0.lock().expect("not poisoned").records.clone()
     }
 
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.0.0.lock().expect("not poisoned").records.len()
     }
 
-    pub fn blocks(&self) -> usize {
+    pub(crate) fn blocks(&self) -> usize {
         self.0.0.lock().expect("not poisoned").blocks
     }
 
     /// Waits until there are `count` records or more.
-    pub fn wait_for(&self, count: usize) -> Vec<LogRecord> {
+    pub(crate) fn wait_for(&self, count: usize) -> Vec<LogRecord> {
         let shared = self.0.0.lock().expect("not poisoned");
         let (shared, timeout) = self.0.1.wait_timeout_while(shared, PATIENCE, |s| s.records.len() < count).expect("not poisoned");
         assert!(!timeout.timed_out(), "{} records of {count}; the last: {:?}", shared.records.len(), shared.records.last());

@@ -123,7 +123,6 @@ fn a_flood_of_connections_is_refused_and_the_open_ones_are_served() {
 
 /// The kernel says how many datagrams it dropped; a socket that nobody reads for a moment is how it comes to that.
 #[test]
-#[ignore = "fails now and then on a loaded machine; see docs/benchmarks.md, open questions"]
 fn datagrams_dropped_by_the_kernel_are_counted() {
     let rig = Rig::start(Config { udp_rcvbuf_bytes: 65_536, ..listening() });
     let address = rig.address(SourceKind::Udp);

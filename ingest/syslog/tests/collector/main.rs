@@ -24,16 +24,16 @@ use tempfile::TempDir;
 use bus::MemoryBus;
 
 /// Long enough for a loaded machine; nothing waits for it that comes earlier.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A configuration that watches nothing of this machine and listens on free ports.
-pub fn listening() -> Config {
+pub(crate) fn listening() -> Config {
     let free: SocketAddr = "127.0.0.1:0".parse().expect("an address");
     Config { sources: Choice::Listed, udp: vec![free], tcp: vec![free], timezone: "UTC".into(), ..Config::default() }
 }
 
 /// A configuration that follows these files only.
-pub fn following(files: &[&Path]) -> Config {
+pub(crate) fn following(files: &[&Path]) -> Config {
     let files = files.iter().map(|path| path.display().to_string()).collect();
     Config {
         sources: Choice::Listed,
@@ -47,60 +47,60 @@ pub fn following(files: &[&Path]) -> Config {
 }
 
 /// A running collector on a bus in memory.
-pub struct Rig {
-    pub bus: MemoryBus,
-    pub collector: Collector,
-    pub loss: Loss,
-    pub folder: TempDir,
+pub(crate) struct Rig {
+    pub(crate) bus: MemoryBus,
+    pub(crate) collector: Collector,
+    pub(crate) loss: Loss,
+    pub(crate) folder: TempDir,
 }
 
 impl Rig {
-    pub fn start(config: Config) -> Self {
+    pub(crate) fn start(config: Config) -> Self {
         Self::start_on(MemoryBus::default(), config)
     }
 
-    pub fn start_on(bus: MemoryBus, config: Config) -> Self {
+    pub(crate) fn start_on(bus: MemoryBus, config: Config) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let loss = Loss::default();
         let collector = start(&bus, config, folder.path(), &loss).expect("starts");
         Self { bus, collector, loss, folder }
     }
 
-    pub fn status(&self, kind: SourceKind) -> SourceStatus {
+    pub(crate) fn status(&self, kind: SourceKind) -> SourceStatus {
         self.collector.status().into_iter().find(|source| source.kind == kind).expect("a source of the kind")
     }
 
-    pub fn address(&self, kind: SourceKind) -> SocketAddr {
+    pub(crate) fn address(&self, kind: SourceKind) -> SocketAddr {
         self.status(kind).name.parse().expect("an address")
     }
 
-    pub fn socket(&self, name: &str) -> PathBuf {
+    pub(crate) fn socket(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
     /// Stops, and gives all that was published.
-    pub fn stop(self) -> Vec<LogRecord> {
+    pub(crate) fn stop(self) -> Vec<LogRecord> {
         assert_eq!(self.collector.failed(), None);
         self.collector.stop();
         self.bus.records()
     }
 
-    pub fn lost(&self) -> Vec<(String, u64)> {
+    pub(crate) fn lost(&self) -> Vec<(String, u64)> {
         self.loss.totals().into_iter().map(|(_, _, cause, count)| (cause, count)).collect()
     }
 }
 
-pub fn start(bus: &MemoryBus, config: Config, data_dir: &Path, loss: &Loss) -> Result<Collector, String> {
+pub(crate) fn start(bus: &MemoryBus, config: Config, data_dir: &Path, loss: &Loss) -> Result<Collector, String> {
     let context = SourceContext { publisher: bus.publisher(), data_dir: data_dir.to_owned(), loss: loss.clone() };
     <Collector as Source>::start(config, context).map_err(|error| error.to_string())
 }
 
-pub fn messages(records: &[LogRecord]) -> Vec<String> {
+pub(crate) fn messages(records: &[LogRecord]) -> Vec<String> {
     records.iter().map(|record| record.message().to_owned()).collect()
 }
 
 /// Waits for a condition that nobody announces.
-pub fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     let started = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic).tv_sec;
     while !is_so() {
         let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic).tv_sec;
@@ -110,12 +110,12 @@ pub fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
 }
 
 /// Says on standard error, past the capture of the test harness, that a test could not run here.
-pub fn skipped(reason: &str) {
+pub(crate) fn skipped(reason: &str) {
     let _ = writeln!(std::io::stderr(), "SKIPPED: {reason}");
 }
 
 /// Is a program here? If not, says so.
-pub fn has(program: &str, version_argument: &str) -> bool {
+pub(crate) fn has(program: &str, version_argument: &str) -> bool {
     let found = Command::new(program).arg(version_argument).stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|s| s.success());
     if !found {
         skipped(&format!("{program} not installed"));
