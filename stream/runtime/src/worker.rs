@@ -140,27 +140,32 @@ impl<P: Processor> Worker<P> {
         self.shutdown()
     }
 
-    /// One round: restore, gather, process, commit. Waits briefly if nothing is there.
-    ///
-    /// The restore comes first: a gather may bring records of a partition, then the news that it was taken away and given
-    /// back. Such records precede the restore that follows from the news, and must not meet its result.
+    /// One round: restore, gather, process, commit. Waits briefly if nothing is there. A session that is lost anywhere in it is
+    /// replaced in the next round.
     ///
     /// # Errors
     /// See [`WorkerError`]; the worker must then be dropped.
     pub fn step(&mut self) -> Result<(), WorkerError> {
         self.metrics.ticked(self.clock.monotonic());
-        self.restore()?;
-        if !self.gather()? {
-            return Ok(());
+        match self.round() {
+            Err(WorkerError::Bus(BusError::Lost(why))) => self.lose_session(&why),
+            outcome => outcome?,
         }
+        let ready = self.is_ready();
+        self.metrics.update(|totals| totals.ready = ready);
+        Ok(())
+    }
+
+    /// The restore comes first: a gather may bring records of a partition, then the news that it was taken away and given
+    /// back. Such records precede the restore that follows from the news, and must not meet its result.
+    fn round(&mut self) -> Result<(), WorkerError> {
+        self.restore()?;
+        self.gather()?;
         self.replay()?;
         self.open_feeds()?;
         self.process_broadcasts()?;
         self.process_records()?;
-        self.process_silence()?;
-        let ready = self.is_ready();
-        self.metrics.update(|totals| totals.ready = ready);
-        Ok(())
+        self.process_silence()
     }
 
     /// Whether every assigned partition is processing.
@@ -181,7 +186,15 @@ impl<P: Processor> Worker<P> {
             _ => false,
         };
         let touched: Vec<_> = self.slots.iter_mut().filter_map(|(at, slot)| owing(slot).then(|| at.clone())).collect();
-        if !touched.is_empty() && self.begin()? {
+        let begun = if touched.is_empty() { Ok(false) } else { self.begin() };
+        let begun = match begun {
+            Err(WorkerError::Bus(BusError::Lost(why))) => {
+                self.lose_session(&why);
+                false
+            }
+            begun => begun?,
+        };
+        if begun {
             self.commit(&touched)?;
         }
         if let Some(mut session) = self.session.take() {
@@ -191,21 +204,14 @@ impl<P: Processor> Worker<P> {
         Ok(())
     }
 
-    /// Fills `gathered` and takes note of assignments. False if there is no session to go on with.
-    fn gather(&mut self) -> Result<bool, WorkerError> {
+    /// Fills `gathered` and takes note of assignments.
+    fn gather(&mut self) -> Result<(), WorkerError> {
         self.gathered.clear();
         let session = match &mut self.session {
             Some(session) => session,
             None => self.session.insert(self.bus.open(&self.spec)?),
         };
-        match session.gather(&self.settings.batch.limits(), &mut self.gathered) {
-            Ok(()) => {}
-            Err(BusError::Lost(why)) => {
-                self.lose_session(&why);
-                return Ok(false);
-            }
-            Err(error) => return Err(error.into()),
-        }
+        session.gather(&self.settings.batch.limits(), &mut self.gathered)?;
         for (at, _) in self.gathered.records() {
             if let Some(Slot::Replaying(owned, _) | Slot::Running(owned)) = self.slots.get_mut(at) {
                 owned.at_end = false;
@@ -217,7 +223,7 @@ impl<P: Processor> Worker<P> {
         if is_on(Mutation::RestoredAmongGathered) {
             self.restore()?;
         }
-        Ok(true)
+        Ok(())
     }
 
     fn on_event(&mut self, event: PartitionEvent) -> Result<(), WorkerError> {

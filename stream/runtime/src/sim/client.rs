@@ -62,7 +62,8 @@ impl Client {
         self.cluster.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A point between two effects of a call. Here the process may be frozen for a while, and here it may die.
+    /// A point between two effects of a call. Here the process may be frozen for a while, its client may break, and it may
+    /// die.
     pub(super) fn at_risk(&self) -> Result<(), BusError> {
         if self.is_dead() {
             return Err(BusError::Fatal("the process is dead".into()));
@@ -80,6 +81,11 @@ impl Client {
             tracing::debug!(instance = &*self.instance, "wakes up");
         }
         let mut cluster = self.cluster();
+        let rate = cluster.faults.lost;
+        if cluster.rng.chance(rate) {
+            cluster.events.lost += 1;
+            return Err(BusError::Lost("the client broke".into()));
+        }
         let rate = cluster.faults.crash;
         if cluster.rng.chance(rate) {
             cluster.events.crashes += 1;

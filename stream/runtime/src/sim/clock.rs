@@ -8,7 +8,7 @@ use std::{
 use super::rng::Rng;
 use crate::time::Clock;
 
-/// CPU time of a step that is dear enough to make a snapshot due.
+/// Time of a step that is dear enough to make a snapshot due, or to end a batch.
 const COSTLY: Duration = Duration::from_secs(3);
 
 /// A clock that only the simulation turns; clones show the same time.
@@ -24,7 +24,7 @@ struct Hands {
 }
 
 impl SimClock {
-    /// A clock on which a reading of CPU time jumps in `costly` of 1,000 cases.
+    /// A clock on which a reading of CPU time jumps in `costly` of 1,000 cases, and one of monotonic time in a quarter of that.
     pub(super) fn new(costly: u32, rng: Rng) -> Self {
         Self(Arc::new(Mutex::new(Hands { monotonic: Duration::ZERO, cpu: Duration::ZERO, costly, rng })))
     }
@@ -41,7 +41,12 @@ impl SimClock {
 
 impl Clock for SimClock {
     fn monotonic(&self) -> Duration {
-        self.hands().monotonic
+        let mut hands = self.hands();
+        let rate = hands.costly / 4;
+        if hands.rng.chance(rate) {
+            hands.monotonic += COSTLY;
+        }
+        hands.monotonic
     }
 
     fn cpu(&self) -> Duration {

@@ -26,6 +26,9 @@ pub struct Cluster {
     groups: BTreeMap<String, Group>,
     /// The broker's clock, which stamps what is appended.
     pub now: EventTime,
+    /// Records that one gather reads of one partition at most: few, so that batches end everywhere; many, so that one gather
+    /// takes several transactions.
+    pub gathered_max: u64,
     /// What may go wrong from here on.
     pub faults: Faults,
     /// Decides what does.
@@ -39,6 +42,8 @@ pub struct Cluster {
 pub struct Tally {
     /// Processes that died.
     pub crashes: u64,
+    /// Clients that broke.
+    pub lost: u64,
     /// Transactions that were aborted.
     pub aborts: u64,
     /// Commits whose outcome the client never learnt.
@@ -63,6 +68,7 @@ impl std::ops::Add for Tally {
     fn add(self, other: Self) -> Self {
         Self {
             crashes: self.crashes + other.crashes,
+            lost: self.lost + other.lost,
             aborts: self.aborts + other.aborts,
             unknown: self.unknown + other.unknown,
             fenced: self.fenced + other.fenced,
@@ -93,6 +99,7 @@ impl Cluster {
             coordinator: Coordinator::default(),
             groups: BTreeMap::new(),
             now,
+            gathered_max: 12,
             faults,
             rng,
             events: Tally::default(),

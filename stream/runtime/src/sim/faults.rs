@@ -7,6 +7,8 @@ use super::rng::Rng;
 pub struct Faults {
     /// A process dies, at any call to the bus.
     pub crash: u32,
+    /// A client breaks and has to be replaced, at any call to the bus.
+    pub lost: u32,
     /// A process is frozen inside a call while the rest of the world goes on; meanwhile it may be evicted, its transaction
     /// may time out and an heir may take its name.
     pub freeze: u32,
@@ -36,6 +38,7 @@ impl Faults {
     /// A good day.
     pub const NONE: Self = Self {
         crash: 0,
+        lost: 0,
         freeze: 0,
         abort: 0,
         unknown: 0,
@@ -55,6 +58,7 @@ impl Faults {
         let mut rate = |most: u32| if rng.chance(350) { 0 } else { 1 + rng.below(u64::from(most)) as u32 };
         Self {
             crash: rate(25),
+            lost: rate(25),
             freeze: rate(60),
             abort: rate(250),
             unknown: rate(150),

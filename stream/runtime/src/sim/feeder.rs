@@ -42,7 +42,11 @@ impl Feeder {
     /// Publishes the next block.
     pub(super) fn feed(&mut self, records: &[SourceRecord], rng: &mut Rng) -> Result<(), BusError> {
         if self.publisher.is_none() {
-            self.publisher = Some(SimBus(self.client.clone()).publisher(&self.source)?);
+            match SimBus(self.client.clone()).publisher(&self.source) {
+                Ok(publisher) => self.publisher = Some(publisher),
+                Err(BusError::Lost(_)) => return Ok(()),
+                Err(error) => return Err(error),
+            }
         }
         let from = self.position().unwrap_or(0);
         let to = (from + 1 + rng.below(BLOCK_MAX) as usize).min(records.len());

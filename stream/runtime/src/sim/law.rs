@@ -113,6 +113,9 @@ pub fn run<P: Processor>(config: &P::Config, workload: &Workload, mut rng: Rng, 
     let faults = options.faults.unwrap_or_else(|| Faults::draw(&mut rng));
     let mut cluster = Cluster::new(rng.fork(), faults, EventTime(0));
     create_topics::<P>(&mut cluster, config, workload);
+    if rng.chance(100) {
+        cluster.gathered_max = 1_000;
+    }
     let records_max = if rng.chance(300) { 1 + rng.index(4) } else { 1_000 };
     let settings = EngineSettings { batch: BatchSettings { records_max, ..BatchSettings::default() }, ..EngineSettings::default() };
     let workers = 1 + rng.below(options.workers_max) as usize;

@@ -17,9 +17,6 @@ use crate::{
     mutation::{Mutation, is_on},
 };
 
-/// Records of one gather at most, so that batches are small against the input and their ends fall everywhere.
-const GATHERED_MAX: u64 = 12;
-
 /// A partition that this session may read.
 #[derive(Debug, Default)]
 struct Readable {
@@ -37,7 +34,7 @@ impl Readable {
     /// Reads a random number of records from where it stands, and says so if that is the end.
     fn read(&mut self, at: &TopicPartition, cluster: &mut Cluster, limits: &BatchLimits, into: &mut Gathered) -> Result<(), BusError> {
         let Some(position) = self.position.filter(|_| !self.is_paused) else { return Ok(()) };
-        let wanted = cluster.rng.below(GATHERED_MAX + 1) as usize;
+        let wanted = cluster.rng.below(cluster.gathered_max + 1) as usize;
         let wanted = wanted.min(limits.records_max.saturating_sub(into.len()));
         let log = cluster.log(at)?;
         let mut next = position;

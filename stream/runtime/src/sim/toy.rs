@@ -236,7 +236,7 @@ pub fn workload(rng: &mut Rng) -> Workload {
 }
 
 fn input_records(rng: &mut Rng) -> Vec<SourceRecord> {
-    let count = 10 + rng.below(50);
+    let count = if rng.chance(20) { 600 } else { 10 + rng.below(50) };
     let faulty = rng.chance(600);
     let mut now = BEGIN;
     let mut record = |number: u64, rng: &mut Rng| {

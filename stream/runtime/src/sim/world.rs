@@ -26,8 +26,8 @@ use crate::{loss::Loss, metrics::StageMetrics, settings::EngineSettings, worker:
 
 /// Calls frozen within each other at most.
 const DEPTH_MAX: u32 = 3;
-/// Rounds without faults after which everything must be processed.
-const CALM_ROUNDS_MAX: u32 = 2_000;
+/// Rounds without faults, for each record of a source, after which everything must be processed.
+const CALM_ROUNDS_PER_RECORD: usize = 20;
 
 thread_local! {
     static RELEASE: Cell<u8> = const { Cell::new(0) };
@@ -167,7 +167,9 @@ impl<P: Processor> Plot<P> {
     pub(super) fn calm_down(&self) -> Result<(), Violation> {
         self.cluster().faults = Faults::NONE;
         let inputs = inputs::<P>(&self.cluster(), &self.config);
-        for _ in 0..CALM_ROUNDS_MAX {
+        let records: usize = self.sources.iter().map(|source| source.records.len()).sum();
+        let rounds_max = CALM_ROUNDS_PER_RECORD * (1 + records);
+        for _ in 0..rounds_max {
             self.settle();
             for index in 0..self.sources.len() {
                 self.feed(index);
@@ -192,7 +194,7 @@ impl<P: Processor> Plot<P> {
             }
         }
         let left = inputs.into_iter().filter(|at| !is_processed::<P>(&self.cluster(), &self.config, at).unwrap_or(false));
-        Err(Violation::Stuck(format!("after {CALM_ROUNDS_MAX} rounds without a fault, left are {:?}", left.collect::<Vec<_>>())))
+        Err(Violation::Stuck(format!("after {rounds_max} rounds without a fault, left are {:?}", left.collect::<Vec<_>>())))
     }
 
     /// Whatever hangs times out.

@@ -19,14 +19,8 @@ impl<P: Processor> Worker<P> {
         self.outbox.clear();
         self.writes.clear();
         let Some(session) = &mut self.session else { return Ok(false) };
-        match session.begin() {
-            Ok(()) => Ok(true),
-            Err(BusError::Lost(why)) => {
-                self.lose_session(&why);
-                Ok(false)
-            }
-            Err(error) => Err(error.into()),
-        }
+        session.begin()?;
+        Ok(true)
     }
 
     /// Commits what the touched instances did. False if it did not succeed and they are to be restored.

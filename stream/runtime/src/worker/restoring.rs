@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use schemas::EventTime;
 use stream_core::{NextOffset, Processor, TopicPartition};
 
 use super::{Feed, Mismatch, Slot, Worker, WorkerError, context};
 use crate::{
-    bus::{BusError, Restoring},
+    bus::Restoring,
     mutation::{Mutation, is_on},
     owned::Owned,
     state::StoredState,
@@ -22,11 +23,8 @@ impl<P: Processor> Worker<P> {
         let restoring: Vec<_> = self.slots.iter().filter_map(restoring).collect();
         for (at, mismatch) in restoring {
             let Some(session) = &mut self.session else { return Ok(()) };
-            match session.restore_step(&at) {
-                Ok(Restoring::Pending) => {}
-                Ok(Restoring::Ready(image)) => self.restored(&at, StoredState::read(&at, &image)?, mismatch)?,
-                Err(BusError::Lost(why)) => self.lose_session(&why),
-                Err(error) => return Err(error.into()),
+            if let Restoring::Ready(image) = session.restore_step(&at)? {
+                self.restored(&at, StoredState::read(&at, &image)?, mismatch)?;
             }
         }
         Ok(())
@@ -54,7 +52,10 @@ impl<P: Processor> Worker<P> {
                     self.slots.insert(at.clone(), Slot::Restoring(Some((group, position))));
                     return Ok(());
                 }
-                let (owned, replay) = Owned::restored(at, stored, &context)?;
+                // No record yet: whatever ended its first life came while it was reading the broadcasts.
+                let is_newborn = stored.position.clock.appended_at == EventTime::MIN;
+                let (mut owned, replay) = Owned::restored(at, stored, &context)?;
+                owned.awaits_broadcasts = is_newborn && !self.spec.broadcasts.is_empty();
                 Slot::Replaying(Box::new(owned), replay)
             }
         };
