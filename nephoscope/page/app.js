@@ -7,8 +7,7 @@ const LOST_MS = 5000; // without an answer for so long, the page says so
 const SVG = "http://www.w3.org/2000/svg";
 const SEVERITIES = ["low", "info", "warning", "high", "critical"];
 const SOURCE_WORDS = { watching: "watching", catchingup: "reading the past", waiting: "not there yet", blind: "cannot be seen", stopped: "stopped" };
-const GOOD = new Set(["watching", "running"]);
-const BAD = new Set(["blind", "stopped"]);
+const STATE_CLASSES = { watching: "good", running: "good", blind: "bad", stopped: "bad", waiting: "idle" };
 
 const $ = (id) => document.getElementById(id);
 const count = (n) => n.toLocaleString("en-US");
@@ -137,14 +136,15 @@ function gist(o) {
   const blind = o.sources.filter((source) => source.state === "blind").length;
   const hosts = o.hostsKnown === 1 ? "1 host" : `${count(o.hostsKnown)} hosts`;
   const unseen = blind ? `; ${blind} ${blind === 1 ? "source" : "sources"} cannot be seen` : "";
-  return `${count(o.lines)} lines from ${hosts}, ${count(o.templatesKnown)} kinds of line, ${perSecond(rate)} lines/s now${unseen}`;
+  const news = o.templatesNew ? ` (${count(o.templatesNew)} new within the hour)` : "";
+  return `${count(o.lines)} lines from ${hosts}, ${count(o.templatesKnown)} kinds of line${news}, ${perSecond(rate)} lines/s now${unseen}`;
 }
 
 function drawHour(o) {
   const svg = $("hour");
-  const most = Math.max(1, ...o.minutes);
+  const top = Math.max(1, ...o.minutes);
   const steps = o.minutes.map((n, i) => {
-    const y = (74 - (n / most) * 70).toFixed(1);
+    const y = (74 - (n / top) * 70).toFixed(1);
     return `L${i * 10},${y}L${i * 10 + 10},${y}`;
   });
   svg.querySelector("path").setAttribute("d", `M0,74${steps.join("")}L600,74Z`);
@@ -158,8 +158,9 @@ function drawHour(o) {
     say(cell.firstChild, `${at}: ${told}, ${count(o.minutes[i])} lines`);
   });
   const bad = o.alertMinutes.filter((counts) => counts.some((n) => n)).length;
-  const alerts = bad === 0 ? "no alert was open" : bad === 60 ? "alerts were open all the time" : `alerts were open in ${bad} minutes`;
-  const text = `at most ${count(Math.max(0, ...o.minutes))} lines a minute; ${alerts}`;
+  const alerts = bad === 0 ? "no alert was open" : bad === 60 ? "alerts were open all the time" : `alerts were open in ${bad} ${bad === 1 ? "minute" : "minutes"}`;
+  const most = Math.max(0, ...o.minutes);
+  const text = `at most ${count(most)} ${most === 1 ? "line" : "lines"} a minute; ${alerts}`;
   svg.setAttribute("aria-label", text);
   say($("hour-text"), text);
 }
@@ -218,8 +219,8 @@ function drawAlerts(o) {
 
 // What is watched, and the pipeline
 
-function state(cell, name, word) {
-  dress(cell, `state ${GOOD.has(name) ? "good" : BAD.has(name) ? "bad" : "busy"}`);
+function state(cell, kind, word) {
+  dress(cell, `state ${kind}`);
   say(cell, word);
 }
 
@@ -228,7 +229,7 @@ function drawSources(o) {
   sync($("sources"), o.sources, (source) => `${source.kind} ${source.name}`, () => cells(make("tr"), ...columns), (row, source) => {
     const [name, word, rate, lines, last] = row.children;
     named(name, source.name, source.kind.toLowerCase(), source.reason);
-    state(word, source.state, SOURCE_WORDS[source.state] || source.state);
+    state(word, STATE_CLASSES[source.state] || "busy", SOURCE_WORDS[source.state] || source.state);
     say(rate, perSecond(source.rate));
     say(lines, count(source.records));
     say(last, source.last_seen ? ago(source.last_seen / 1000, o.nowMs) : "never");
@@ -247,7 +248,7 @@ function drawStages(o) {
   sync($("stages"), o.stages, (stage) => stage.name, () => cells(make("tr"), ...columns), (row, stage) => {
     const [name, word, rate, records, lag, rejects, memory] = row.children;
     named(name, stage.name, "", stage.why);
-    state(word, stage.state, stage.state);
+    state(word, stage.state === "waiting" ? "busy" : STATE_CLASSES[stage.state] || "busy", stage.state);
     say(rate, perSecond(stage.rate));
     say(records, count(stage.records));
     say(lag, count(stage.lag));
@@ -330,7 +331,7 @@ function drawTemplates(o) {
   const found = filtered || o.templates;
   const items = found.flatMap((template) => (template.id === opened ? [{ template }, { template, detail: true }] : [{ template }]));
   sync($("templates"), items, (item) => item.template.id + (item.detail ? " lines" : ""), createTemplate, updateTemplate(o.nowMs));
-  say($("known"), filtered && !found.length ? "none of them contains it" : `${found.length} of ${count(o.templatesKnown)} kinds`);
+  say($("known"), filtered && !found.length ? "none contains it" : `${found.length} of ${count(o.templatesKnown)} kinds`);
   const open = found.find((template) => template.id === opened);
   if (open && shown?.template && shown.template.lastSeenMs !== open.lastSeenMs) {
     shown.template.lastSeenMs = open.lastSeenMs;
@@ -341,7 +342,7 @@ function drawTemplates(o) {
 // Keeping up
 
 let latest = null;
-let filtered = null; // the templates that the filter finds, if there is one
+let filtered = null; // the templates as filter and order want them, if they differ from the overview
 let answeredMs = Date.now();
 let timer = 0;
 let looks = 0;
@@ -358,9 +359,10 @@ function draw() {
 async function look() {
   clearTimeout(timer);
   const turn = ++looks;
-  const wanted = $("filter").value.trim();
+  const [wanted, order] = [$("filter").value.trim(), $("sort").value];
   try {
-    const found = wanted ? ask(`/api/templates?limit=200&contains=${encodeURIComponent(wanted)}`) : null;
+    const query = new URLSearchParams({ limit: 200, sort: order, contains: wanted });
+    const found = wanted || order !== "rate" ? ask(`/api/templates?${query}`) : null;
     const [overview, templates] = await Promise.all([ask("/api/overview"), found]);
     if (turn !== looks) return; // a later look is on its way
     [latest, filtered, answeredMs] = [overview, templates && templates.templates, Date.now()];
@@ -377,14 +379,16 @@ async function look() {
   timer = setTimeout(look, document.hidden ? HIDDEN_LOOK_MS : LOOK_MS);
 }
 
+$("tools").hidden = false;
 $("filter").addEventListener("input", look);
+$("sort").addEventListener("change", look);
 document.addEventListener("visibilitychange", () => document.hidden || look());
 document.addEventListener("keydown", (event) => {
-  const isTyping = event.target instanceof HTMLInputElement;
+  const isTyping = event.target.matches("input, select");
   if (event.key === "/" && !isTyping && !event.ctrlKey && !event.metaKey && !event.altKey) {
     event.preventDefault();
     $("filter").focus();
-  } else if (event.key === "Escape" && isTyping) {
+  } else if (event.key === "Escape" && event.target === $("filter")) {
     $("filter").value = "";
     $("filter").blur();
     look();

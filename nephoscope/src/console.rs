@@ -33,7 +33,7 @@ use stream_runtime::{
     inspect::{Inspect, ReadLimits},
     time::{Clock, SystemClock, wall_clock},
 };
-use syslog::collector::SourceStatus;
+use syslog::collector::{SourceState, SourceStatus};
 
 pub use self::{alerts::AlertSummary, templates::TemplateSummary, view::HostSummary};
 use self::{
@@ -88,6 +88,8 @@ pub struct Overview {
     pub resolved_alerts: Vec<AlertSummary>,
     /// Templates that this view knows.
     pub templates_known: usize,
+    /// How many of them were first seen within the last hour.
+    pub templates_new: usize,
     /// The most frequent templates of the last hour.
     pub templates: Vec<TemplateSummary>,
     /// Hosts that this view knows.
@@ -185,6 +187,7 @@ impl Console {
             open_alerts: view.alerts.list(&listed(AlertStatus::Firing, usize::MAX)),
             resolved_alerts: view.alerts.list(&listed(AlertStatus::Resolved, ENDED_MAX)),
             templates_known: view.templates.len(),
+            templates_new: view.templates.count_new(now),
             templates: view.templates.list(&TemplateQuery { limit: TEMPLATES_SHOWN, ..TemplateQuery::default() }, now),
             hosts_known,
             hosts,
@@ -197,7 +200,9 @@ impl Console {
     fn sources(&self) -> Vec<SourceView> {
         let now = SystemClock.monotonic();
         let rate = |status: &SourceStatus| self.0.source_rates.per_second(now, &source_key(status), status.records);
-        (self.0.sources)().into_iter().map(|status| SourceView { rate: rate(&status), status }).collect()
+        let mut sources: Vec<_> = (self.0.sources)().into_iter().map(|status| SourceView { rate: rate(&status), status }).collect();
+        sources.sort_by_key(|source| place_of(&source.status));
+        sources
     }
 
     fn stages(&self) -> Vec<StageView> {
@@ -279,6 +284,17 @@ fn take(view: &mut View, record: &Record<'_>) {
                 view.on_line(&line, record.appended_at);
             }
         }
+    }
+}
+
+/// Blind spots come first, then what speaks, what is silent, and what is not there. Within these the collector's order
+/// stays, so that rows do not jump.
+fn place_of(source: &SourceStatus) -> u8 {
+    match source.state {
+        SourceState::Blind | SourceState::Stopped => 0,
+        SourceState::Watching | SourceState::CatchingUp if source.records > 0 => 1,
+        SourceState::Watching | SourceState::CatchingUp => 2,
+        SourceState::Waiting => 3,
     }
 }
 

@@ -97,7 +97,8 @@ fn gist(overview: &Overview) -> String {
     let rate: f64 = overview.sources.iter().map(|source| source.rate).sum();
     let hosts = if overview.hosts_known == 1 { "1 host".into() } else { format!("{} hosts", count(overview.hosts_known as u64)) };
     let kinds = count(overview.templates_known as u64);
-    let mut gist = format!("{} lines from {hosts}, {kinds} kinds of line, {} lines/s now", count(overview.lines), per_second(rate));
+    let news = if overview.templates_new == 0 { String::new() } else { format!(" ({} new within the hour)", overview.templates_new) };
+    let mut gist = format!("{} lines from {hosts}, {kinds} kinds of line{news}, {} lines/s now", count(overview.lines), per_second(rate));
     match overview.sources.iter().filter(|source| source.status.state == SourceState::Blind).count() {
         0 => {}
         1 => gist.push_str("; 1 source cannot be seen"),
@@ -146,10 +147,11 @@ fn hour_text(overview: &Overview) -> String {
     let bad = overview.alert_minutes.iter().filter(|counts| counts.iter().any(|count| *count > 0)).count();
     let alerts = match bad {
         0 => "no alert was open".into(),
-        MINUTES => "alerts were open all the time".to_string(),
+        1 => "alerts were open in 1 minute".into(),
+        MINUTES => "alerts were open all the time".into(),
         bad => format!("alerts were open in {bad} minutes"),
     };
-    format!("at most {} lines a minute; {alerts}", count(u64::from(most)))
+    format!("at most {} {} a minute; {alerts}", count(u64::from(most)), if most == 1 { "line" } else { "lines" })
 }
 
 /// A closed area of steps, one per minute.
@@ -203,7 +205,7 @@ fn source_row(source: &SourceView, now_ms: i64) -> String {
     let (class, word) = match status.state {
         SourceState::Watching => ("good", "watching"),
         SourceState::CatchingUp => ("busy", "reading the past"),
-        SourceState::Waiting => ("busy", "not there yet"),
+        SourceState::Waiting => ("idle", "not there yet"),
         SourceState::Blind => ("bad", "cannot be seen"),
         SourceState::Stopped => ("bad", "stopped"),
     };

@@ -161,6 +161,11 @@ impl Templates {
         self.templates.len()
     }
 
+    /// How many were first seen within the last hour.
+    pub fn count_new(&self, now: EventTime) -> usize {
+        self.templates.values().filter(|template| template.is_new(now, self.oldest)).count()
+    }
+
     /// The templates that are wanted.
     pub fn list(&self, query: &TemplateQuery, now: EventTime) -> Vec<TemplateSummary> {
         let contains = query.contains.as_ref().map(|text| text.to_lowercase());
@@ -246,6 +251,11 @@ impl Template {
         self.count.max(self.told)
     }
 
+    fn is_new(&self, now: EventTime, oldest: Option<EventTime>) -> bool {
+        let is_learnt = oldest.is_some_and(|oldest| self.first.millis_since(oldest) >= LEARNING_MS);
+        is_learnt && now.millis_since(self.first) < NEW_MS
+    }
+
     /// What comes first in an order has the greatest rank.
     fn rank(&self, order: Order, now: EventTime) -> (i64, u64) {
         let last_hour = || i64::try_from(sum(&self.minutes.until(now.millis()))).unwrap_or(i64::MAX);
@@ -259,7 +269,6 @@ impl Template {
 
     fn summary(&self, id: &str, now: EventTime, oldest: Option<EventTime>) -> TemplateSummary {
         let minutes = self.minutes.until(now.millis());
-        let is_learnt = oldest.is_some_and(|oldest| self.first.millis_since(oldest) >= LEARNING_MS);
         TemplateSummary {
             id: id.into(),
             text: self.text.clone(),
@@ -268,7 +277,7 @@ impl Template {
             severity: self.severity,
             first_seen_ms: self.first.millis(),
             last_seen_ms: self.last.millis(),
-            is_new: is_learnt && now.millis_since(self.first) < NEW_MS,
+            is_new: self.is_new(now, oldest),
             minutes,
         }
     }

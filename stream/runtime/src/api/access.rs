@@ -60,15 +60,15 @@ impl Guard {
         if peer.ip().is_loopback() && OPEN_ON_LOOPBACK.contains(&request.uri().path()) {
             return Ok(Entry::Open);
         }
+        if let Some(given) = query_token(request.uri()).filter(|given| self.is_token(given)) {
+            return Ok(Entry::WithCookie(format!("{}={given}; HttpOnly; SameSite=Strict; Path=/", self.cookie)));
+        }
         let bearer = text(headers, AUTHORIZATION).and_then(|value| value.strip_prefix("Bearer "));
         if bearer.or_else(|| self.cookie_of(headers)).is_some_and(|given| self.is_token(given)) {
             return Ok(Entry::Open);
         }
-        match query_token(request.uri()).filter(|given| self.is_token(given)) {
-            Some(given) => Ok(Entry::WithCookie(format!("{}={given}; HttpOnly; SameSite=Strict; Path=/", self.cookie))),
-            None => Err(ApiError::unauthorized("this address needs the token")
-                .expected("the URL that `nephoscope up` prints, or the header `Authorization: Bearer <token>`")),
-        }
+        Err(ApiError::unauthorized("this address needs the token")
+            .expected("the URL that `nephoscope up` prints, or the header `Authorization: Bearer <token>`"))
     }
 
     fn is_host(&self, host: &str) -> bool {

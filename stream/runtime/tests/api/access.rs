@@ -39,6 +39,8 @@ fn the_url_of_up_becomes_a_cookie_and_loses_its_token() {
     assert!(cookie.ends_with("; HttpOnly; SameSite=Strict; Path=/"), "{cookie}");
     let pair = cookie.split(';').next().expect("a pair");
     assert_eq!(running.stranger().with("Cookie", &format!("other=1; {pair}")).get("/").text(), "<p>page");
+    let again = running.stranger().with("Accept", "text/html").with("Cookie", pair).get(&format!("/?token={TOKEN}"));
+    assert_eq!(again.status, 303, "the token leaves the address of a known browser too");
     assert_eq!(running.stranger().with("Cookie", &pair.replace('=', "=0")).get("/").status, 401);
     let api = running.stranger().get(&format!("/api/topics?token={TOKEN}"));
     assert!(api.status == 200 && api.header("set-cookie").is_some());
