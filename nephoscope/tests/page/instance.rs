@@ -55,12 +55,26 @@ impl Instance {
 
     /// The body of an answer.
     pub fn get(&self, path: &str) -> String {
+        self.ask(path).1
+    }
+
+    /// The JSON of a good answer.
+    pub fn json(&self, path: &str) -> Value {
+        let (status, body) = self.ask(path);
+        assert_eq!(status, 200, "{path}: {body}");
+        serde_json::from_str(&body).expect("JSON")
+    }
+
+    /// Status and body of an answer.
+    pub fn ask(&self, path: &str) -> (u16, String) {
         let mut stream = TcpStream::connect(&self.address).expect("connects");
         let head = format!("GET {path} HTTP/1.0\r\nHost: {}\r\nAuthorization: Bearer {}\r\n\r\n", self.address, self.token);
         stream.write_all(head.as_bytes()).expect("sends");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).expect("text");
-        answer.split_once("\r\n\r\n").map(|(_, body)| body.to_string()).expect("a body")
+        let (head, body) = answer.split_once("\r\n\r\n").expect("a body");
+        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
+        (status, body.to_string())
     }
 
     /// Waits until the overview is as wanted.

@@ -4,6 +4,7 @@
 
 mod chromium;
 mod instance;
+mod routes;
 
 use std::{io::Write, time::Duration};
 
@@ -12,12 +13,8 @@ use instance::Instance;
 
 const HOSTILE: &str = "<img src=x onerror=\"window.pwned=1\"><script>window.pwned=1</script> \u{202e}'\"&amp; <!--verdict-->";
 
-/// An instance with some lines and a browser that shows it; none where there is no browser.
-fn opened() -> Option<(Instance, Chromium)> {
-    let Some(program) = Chromium::find() else {
-        let _ = writeln!(std::io::stderr(), "SKIPPED: no chromium in PATH");
-        return None;
-    };
+/// An instance with some lines and an alert.
+fn fed() -> Instance {
     let instance = Instance::start();
     for n in 0..200 {
         instance.send(6, ["web-1", "db-2"][n % 2], &format!("session {n} opened for user u{n}"));
@@ -26,6 +23,16 @@ fn opened() -> Option<(Instance, Chromium)> {
     instance.send(6, "web-1", HOSTILE);
     instance.send(2, "db-2", "disk sda1 failed: password=hunter2 <b>bold</b>");
     instance.until(|overview| overview["lines"] == 402 && overview["openAlerts"][0].is_object());
+    instance
+}
+
+/// An instance with some lines and a browser that shows it; none where there is no browser.
+fn opened() -> Option<(Instance, Chromium)> {
+    let Some(program) = Chromium::find() else {
+        let _ = writeln!(std::io::stderr(), "SKIPPED: no chromium in PATH");
+        return None;
+    };
+    let instance = fed();
     let mut browser = Chromium::start(&program);
     browser.look_like(1280, 900, "light");
     browser.open(&instance.url());
