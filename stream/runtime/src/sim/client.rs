@@ -15,16 +15,17 @@ use crate::{
 
 /// What goes on elsewhere while a process is frozen inside a call.
 pub trait World: Send + Sync {
-    /// Lets others work, time out, take over. `frozen` is the instance that notices nothing of it.
-    fn go_on_without(&self, frozen: &str);
+    /// Lets others work, time out, take over.
+    fn go_on(&self);
 }
 
 /// A world in which nothing else happens.
-#[derive(Debug, Clone, Copy, Default)]
+#[cfg(test)]
 pub struct Stillness;
 
+#[cfg(test)]
 impl World for Stillness {
-    fn go_on_without(&self, _frozen: &str) {}
+    fn go_on(&self) {}
 }
 
 /// One process of one instance, as the cluster sees it. Clones are the same process.
@@ -70,24 +71,21 @@ impl Client {
         }
         let is_frozen = {
             let mut cluster = self.cluster();
-            let rate = cluster.faults.freeze;
-            let strikes = cluster.rng.chance(rate);
+            let strikes = cluster.strikes(|faults| faults.freeze);
             cluster.events.frozen += u64::from(strikes);
             strikes
         };
         if is_frozen {
             tracing::debug!(instance = &*self.instance, "frozen");
-            self.world.go_on_without(&self.instance);
+            self.world.go_on();
             tracing::debug!(instance = &*self.instance, "wakes up");
         }
         let mut cluster = self.cluster();
-        let rate = cluster.faults.lost;
-        if cluster.rng.chance(rate) {
+        if cluster.strikes(|faults| faults.lost) {
             cluster.events.lost += 1;
             return Err(BusError::Lost("the client broke".into()));
         }
-        let rate = cluster.faults.crash;
-        if cluster.rng.chance(rate) {
+        if cluster.strikes(|faults| faults.crash) {
             cluster.events.crashes += 1;
             tracing::debug!(instance = &*self.instance, "dies");
             drop(cluster);

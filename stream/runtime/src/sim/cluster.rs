@@ -108,6 +108,12 @@ impl Cluster {
         cluster
     }
 
+    /// Whether a fault strikes here, at its rate.
+    pub fn strikes(&mut self, rate: impl FnOnce(&Faults) -> u32) -> bool {
+        let rate = rate(&self.faults);
+        self.rng.chance(rate)
+    }
+
     /// Creates a topic; one that exists stays as it is.
     pub fn create(&mut self, topic: &TopicName, partitions: u32) {
         self.topics.entry(topic.clone()).or_insert_with(|| (0..partitions).map(|_| Log::default()).collect());

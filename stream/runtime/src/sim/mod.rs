@@ -42,8 +42,7 @@ mod violation;
 mod workload;
 mod world;
 
-pub use client::{Client, SimBus, Stillness, World};
-pub use cluster::{Cluster, Tally};
+pub use cluster::Tally;
 pub use faults::Faults;
 pub use law::{Options, Report, check_crash_law, describe, run, seeds_to_run, simulate};
 pub use oracle::Verified;

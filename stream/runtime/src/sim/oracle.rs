@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use stream_core::{
-    Applied, EventClock, Headers, Instance, NextOffset, Offset, Outbox, OutputSource, Partition, Processor, Record, Reject, RejectReason,
+    Applied, EventClock, Headers, Instance, NextOffset, Offset, Outbox, OutputSource, Processor, Record, Reject, RejectReason,
     SnapshotWriter, TopicPartition,
 };
 
@@ -59,20 +59,18 @@ pub(super) fn verify<P: Processor>(cluster: &Cluster, config: &P::Config, worklo
     let mut verified = Verified::default();
     let mut found = found_outputs(cluster)?;
     let mut refused = BTreeSet::new();
-    for topic in P::inputs(config) {
-        for at in cluster.partitions_of(&topic) {
-            let history = History::read(cluster, P::NAME, &at)?;
-            let found = found.remove(&at).unwrap_or_default();
-            let mut run = Undisturbed::<P>::new(cluster, config, &at, poison(&found, &at))?;
-            if let Some(lost) = history.poison.iter().find(|offset| !run.poison.contains_key(offset)) {
-                return Err(Violation::History { at, problem: format!("record {lost} is poison and has no dead letter") });
-            }
-            run.live(&history)?;
-            compare(&at, &run.outputs, &found)?;
-            run.verified.states += u64::from(run.compare_state(config, &history)?);
-            refused.append(&mut run.refused);
-            verified = verified + run.verified;
+    for at in inputs::<P>(cluster, config) {
+        let history = History::read(cluster, P::NAME, &at)?;
+        let found = found.remove(&at).unwrap_or_default();
+        let mut run = Undisturbed::<P>::new(cluster, config, &at, poison(&found, &at))?;
+        if let Some(lost) = history.poison.iter().find(|offset| !run.poison.contains_key(offset)) {
+            return Err(Violation::History { at, problem: format!("record {lost} is poison and has no dead letter") });
         }
+        run.live(&history)?;
+        compare(&at, &run.outputs, &found)?;
+        run.verified.states += u64::from(run.compare_state(config, &history)?);
+        refused.append(&mut run.refused);
+        verified = verified + run.verified;
     }
     verify_refused_broadcasts(&found, &refused)?;
     Ok(verified)
@@ -359,6 +357,5 @@ pub(super) fn is_processed<P: Processor>(cluster: &Cluster, config: &P::Config, 
 
 /// All input partitions of a processor.
 pub(super) fn inputs<P: Processor>(cluster: &Cluster, config: &P::Config) -> Vec<TopicPartition> {
-    let topics = P::inputs(config);
-    topics.iter().flat_map(|topic| (0..cluster.partitions(topic)).map(|n| TopicPartition::new(topic, Partition(n)))).collect()
+    P::inputs(config).iter().flat_map(|topic| cluster.partitions_of(topic)).collect()
 }

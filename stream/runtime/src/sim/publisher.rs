@@ -69,14 +69,12 @@ impl SimPublisher {
 
     fn commit(&self, transaction: TransactionId) -> Result<(), PublishError> {
         let mut cluster = self.client.cluster();
-        let rate = cluster.faults.unknown;
-        let is_answer_lost = cluster.rng.chance(rate);
+        let is_answer_lost = cluster.strikes(|faults| faults.unknown);
         if is_answer_lost && cluster.rng.chance(500) {
             return Err(PublishError::Unknown("the request was lost".into()));
         }
         cluster.coordinator.decide(&self.claim, transaction, Verdict::Commit).map_err(closed)?;
-        let rate = cluster.faults.late_marker;
-        if !cluster.rng.chance(rate) {
+        if !cluster.strikes(|faults| faults.late_marker) {
             cluster.deliver_markers(Some(&transactional_id(&self.source)));
         }
         if is_answer_lost { Err(PublishError::Unknown("the answer was lost".into())) } else { Ok(()) }

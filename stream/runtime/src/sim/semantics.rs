@@ -14,7 +14,9 @@ use crate::{
     mutation::{self, Mutation},
     publish::PublishBatch,
     sim::{
-        Client, Cluster, Faults, Rng, SimBus, Stillness,
+        Faults, Rng,
+        client::{Client, SimBus, Stillness},
+        cluster::Cluster,
         log::{Origin, Stored},
     },
 };

@@ -131,9 +131,7 @@ impl SimSession {
 
     /// Whether the client's own thread got a chance to hear of the group before the application acts.
     fn hears(&self) -> bool {
-        let mut cluster = self.client.cluster();
-        let rate = cluster.faults.stale_membership;
-        !cluster.rng.chance(rate)
+        !self.client.cluster().strikes(|faults| faults.stale_membership)
     }
 
     /// Serves the rebalance callbacks.
@@ -195,6 +193,67 @@ impl SimSession {
         batch.positions.iter().map(|(at, _)| at).chain(batch.state.iter().map(|write| &write.at)).all(is_ours)
     }
 
+    fn send_records(&self, transaction: TransactionId, batch: &CommitBatch<'_>) -> Result<(), CommitError> {
+        for output in batch.outputs.outputs() {
+            let mut cluster = self.client.cluster();
+            cluster.append_output(&self.claim, transaction, &output).map_err(|_| fenced(&mut cluster))?;
+        }
+        self.client.at_risk().map_err(unknown)?;
+        for write in batch.state {
+            let mut cluster = self.client.cluster();
+            cluster.append_state(&self.claim, transaction, &self.spec.processor, write).map_err(|_| fenced(&mut cluster))?;
+        }
+        Ok(())
+    }
+
+    /// Adds the positions to the transaction, with the membership read anew.
+    fn send_positions(&mut self, transaction: TransactionId, batch: &CommitBatch<'_>) -> Result<(), CommitError> {
+        if self.hears() {
+            self.heartbeat();
+        }
+        let client = self.client.clone();
+        let mut cluster = client.cluster();
+        if cluster.strikes(|faults| faults.abort) {
+            return Err(self.aborted(&mut cluster, "a record could not be delivered"));
+        }
+        if !self.is_assignment_intact(batch) && !is_on(Mutation::MembershipReadAtCommit) {
+            return Err(self.aborted(&mut cluster, "the assignment is not the one that was processed"));
+        }
+        let target = Target::Offsets(self.spec.processor.clone());
+        if cluster.coordinator.touch(&self.claim, transaction, target).is_err() {
+            return Err(fenced(&mut cluster));
+        }
+        let group = cluster.group(&self.spec.processor, &self.spec.inputs);
+        group.commit(self.membership, transaction, batch.positions).map_err(|refused| {
+            cluster.events.refused += 1;
+            let reason = match refused {
+                Refused::UnknownMember => "the group does not know this member",
+                Refused::IllegalGeneration => "the group has a newer generation",
+            };
+            self.aborted(&mut cluster, reason)
+        })
+    }
+
+    /// Decides. The answer may get lost on the way there or on the way back.
+    fn send_verdict(&mut self, transaction: TransactionId) -> Result<(), CommitError> {
+        let mut cluster = self.client.cluster();
+        let is_answer_lost = cluster.strikes(|faults| faults.unknown);
+        cluster.events.unknown += u64::from(is_answer_lost);
+        self.open = None;
+        if is_answer_lost && cluster.rng.chance(500) {
+            return Err(CommitError::Unknown("the request was lost".into()));
+        }
+        if cluster.coordinator.decide(&self.claim, transaction, Verdict::Commit).is_err() {
+            return Err(fenced(&mut cluster));
+        }
+        cluster.events.commits += 1;
+        tracing::debug!(instance = self.client.instance(), ?transaction, is_answer_lost, "committed");
+        if !cluster.strikes(|faults| faults.late_marker) {
+            cluster.deliver_markers(Some(&self.transactional_id()));
+        }
+        if is_answer_lost { Err(CommitError::Unknown("the answer was lost".into())) } else { Ok(()) }
+    }
+
     /// Ends the transaction as aborted and says why.
     fn aborted(&mut self, cluster: &mut Cluster, reason: &str) -> CommitError {
         cluster.events.aborts += 1;
@@ -222,10 +281,7 @@ impl Session for SimSession {
             into.events.extend(self.broadcasts.keys().cloned().map(PartitionEvent::Assigned));
         }
         // One gather polls many times: records may precede the news that their partition is gone.
-        let is_news_late = {
-            let mut cluster = self.client.cluster();
-            cluster.rng.chance(300)
-        };
+        let is_news_late = self.client.cluster().rng.chance(300);
         if is_news_late {
             self.read_inputs(limits, into)?;
             self.client.at_risk()?;
@@ -233,8 +289,13 @@ impl Session for SimSession {
         self.poll_group(into)?;
         self.read_inputs(limits, into)?;
         self.read_broadcasts(limits, into)?;
-        let records: Vec<_> = into.records().map(|(at, record)| format!("{at}@{}", record.offset)).collect();
-        tracing::debug!(instance = self.client.instance(), membership = ?self.membership, events = ?into.events, ?records, "gather");
+        tracing::debug!(
+            instance = self.client.instance(),
+            membership = ?self.membership,
+            events = ?into.events,
+            records = ?into.records().map(|(at, record)| format!("{at}@{}", record.offset)).collect::<Vec<_>>(),
+            "gather"
+        );
         Ok(())
     }
 
@@ -246,8 +307,7 @@ impl Session for SimSession {
         let processor = self.spec.processor.clone();
         let mut cluster = self.client.cluster();
         let input = self.inputs.get_mut(at).ok_or_else(|| BusError::Fatal(format!("restore of {at}, which is not assigned")))?;
-        let rate = cluster.faults.slow_restore;
-        let is_slow = cluster.rng.chance(rate);
+        let is_slow = cluster.strikes(|faults| faults.slow_restore);
         if is_slow || !cluster.group(&processor, &self.spec.inputs).pending(at).is_empty() {
             return Ok(Restoring::Pending);
         }
@@ -290,82 +350,24 @@ impl Session for SimSession {
 
     fn commit(&mut self, batch: &CommitBatch<'_>) -> Result<(), CommitError> {
         self.client.at_risk().map_err(unknown)?;
-        let client = self.client.clone();
         let Some(transaction) = self.open else { return Err(CommitError::Fatal("commit without begin".into())) };
-        let writes: Vec<_> = batch.state.iter().map(|write| format!("{}/{}", write.at, write.key)).collect();
-        tracing::debug!(instance = client.instance(), ?transaction, positions = ?batch.positions, ?writes, "commit");
-        {
-            let mut cluster = client.cluster();
-            let rate = cluster.faults.disk_full;
-            if cluster.rng.chance(rate) {
-                cluster.events.retries += 1;
-                return Err(CommitError::Retry("the disk is full".into()));
-            }
-            for output in batch.outputs.outputs() {
-                if cluster.append_output(&self.claim, transaction, &output).is_err() {
-                    return Err(fenced(&mut cluster));
-                }
-            }
+        tracing::debug!(
+            instance = self.client.instance(),
+            ?transaction,
+            positions = ?batch.positions,
+            writes = ?batch.state.iter().map(|write| format!("{}/{}", write.at, write.key)).collect::<Vec<_>>(),
+            "commit"
+        );
+        if self.client.cluster().strikes(|faults| faults.disk_full) {
+            self.client.cluster().events.retries += 1;
+            return Err(CommitError::Retry("the disk is full".into()));
         }
-        client.at_risk().map_err(unknown)?;
-        for write in batch.state {
-            if client.cluster().append_state(&self.claim, transaction, &self.spec.processor, write).is_err() {
-                return Err(fenced(&mut client.cluster()));
-            }
-        }
-        client.at_risk().map_err(unknown)?;
-
-        // Offsets, with the membership read anew.
-        if self.hears() {
-            self.heartbeat();
-        }
-        let mut cluster = client.cluster();
-        let rate = cluster.faults.abort;
-        if cluster.rng.chance(rate) {
-            return Err(self.aborted(&mut cluster, "a record could not be delivered"));
-        }
-        if !self.is_assignment_intact(batch) && !is_on(Mutation::MembershipReadAtCommit) {
-            return Err(self.aborted(&mut cluster, "the assignment is not the one that was processed"));
-        }
-        let target = Target::Offsets(self.spec.processor.clone());
-        if cluster.coordinator.touch(&self.claim, transaction, target).is_err() {
-            return Err(fenced(&mut cluster));
-        }
-        let group = cluster.group(&self.spec.processor, &self.spec.inputs);
-        if let Err(refused) = group.commit(self.membership, transaction, batch.positions) {
-            cluster.events.refused += 1;
-            let reason = match refused {
-                Refused::UnknownMember => "the group does not know this member",
-                Refused::IllegalGeneration => "the group has a newer generation",
-            };
-            return Err(self.aborted(&mut cluster, reason));
-        }
-        drop(cluster);
-        client.at_risk().map_err(unknown)?;
-
-        // The verdict, whose answer may get lost on the way there or on the way back.
-        let mut cluster = client.cluster();
-        let rate = cluster.faults.unknown;
-        let is_answer_lost = cluster.rng.chance(rate);
-        cluster.events.unknown += u64::from(is_answer_lost);
-        self.open = None;
-        if is_answer_lost && cluster.rng.chance(500) {
-            return Err(CommitError::Unknown("the request was lost".into()));
-        }
-        if cluster.coordinator.decide(&self.claim, transaction, Verdict::Commit).is_err() {
-            return Err(fenced(&mut cluster));
-        }
-        cluster.events.commits += 1;
-        tracing::debug!(instance = client.instance(), ?transaction, is_answer_lost, "committed");
-        let rate = cluster.faults.late_marker;
-        if !cluster.rng.chance(rate) {
-            cluster.deliver_markers(Some(&self.transactional_id()));
-        }
-        drop(cluster);
-        if is_answer_lost {
-            return Err(CommitError::Unknown("the answer was lost".into()));
-        }
-        client.at_risk().map_err(unknown)
+        self.send_records(transaction, batch)?;
+        self.client.at_risk().map_err(unknown)?;
+        self.send_positions(transaction, batch)?;
+        self.client.at_risk().map_err(unknown)?;
+        self.send_verdict(transaction)?;
+        self.client.at_risk().map_err(unknown)
     }
 
     fn abort(&mut self) -> Result<(), BusError> {
@@ -403,9 +405,7 @@ impl Session for SimSession {
     }
 
     fn is_retention_near(&mut self, _at: &TopicPartition, _position: NextOffset) -> bool {
-        let mut cluster = self.client.cluster();
-        let rate = cluster.faults.costly / 4;
-        cluster.rng.chance(rate)
+        self.client.cluster().strikes(|faults| faults.costly / 4)
     }
 
     fn close(&mut self) {

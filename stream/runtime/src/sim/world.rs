@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use stream_core::Processor;
+use stream_core::{Processor, TopicPartition};
 
 use super::{
     client::{Client, SimBus, World},
@@ -77,7 +77,7 @@ pub(super) struct Plot<P: Processor> {
 struct Elsewhere<P: Processor>(Weak<Plot<P>>);
 
 impl<P: Processor> World for Elsewhere<P> {
-    fn go_on_without(&self, _frozen: &str) {
+    fn go_on(&self) {
         if let Some(plot) = self.0.upgrade() {
             plot.go_on();
         }
@@ -166,7 +166,6 @@ impl<P: Processor> Plot<P> {
     /// Faults cease; everything must be processed soon. Then everybody leaves cleanly.
     pub(super) fn calm_down(&self) -> Result<(), Violation> {
         self.cluster().faults = Faults::NONE;
-        let inputs = inputs::<P>(&self.cluster(), &self.config);
         let records: usize = self.sources.iter().map(|source| source.records.len()).sum();
         let rounds_max = CALM_ROUNDS_PER_RECORD * (1 + records);
         for _ in 0..rounds_max {
@@ -179,22 +178,31 @@ impl<P: Processor> Plot<P> {
                 self.step(index);
             }
             self.broken()?;
-            let is_fed = self.sources.iter().all(|source| {
-                lock(&source.feeder).as_ref().and_then(Feeder::position).is_some_and(|position| position >= source.records.len())
-            });
             self.cluster().deliver_markers(None);
-            if is_fed
-                && inputs
-                    .iter()
-                    .try_fold(true, |all, at| Ok::<_, Violation>(all && is_processed::<P>(&self.cluster(), &self.config, at)?))?
-            {
+            if self.is_fed() && self.unprocessed()?.is_none() {
                 (0..self.slots.len()).for_each(|index| self.shut_down(index));
                 self.cluster().deliver_markers(None);
                 return self.broken();
             }
         }
-        let left = inputs.into_iter().filter(|at| !is_processed::<P>(&self.cluster(), &self.config, at).unwrap_or(false));
-        Err(Violation::Stuck(format!("after {rounds_max} rounds without a fault, left are {:?}", left.collect::<Vec<_>>())))
+        let left = self.unprocessed()?.map_or("records of a source".into(), |at| format!("records or broadcasts for {at}"));
+        Err(Violation::Stuck(format!("after {rounds_max} rounds without a fault, {left} are left")))
+    }
+
+    /// Whether all records of all sources are on the bus.
+    fn is_fed(&self) -> bool {
+        self.sources.iter().all(|source| lock(&source.feeder).as_ref().and_then(Feeder::position) == Some(source.records.len()))
+    }
+
+    /// An input partition that is not processed to its end.
+    fn unprocessed(&self) -> Result<Option<TopicPartition>, Violation> {
+        let cluster = self.cluster();
+        for at in inputs::<P>(&cluster, &self.config) {
+            if !is_processed::<P>(&cluster, &self.config, &at)? {
+                return Ok(Some(at));
+            }
+        }
+        Ok(None)
     }
 
     /// Whatever hangs times out.
@@ -286,22 +294,17 @@ impl<P: Processor> Plot<P> {
     /// A partition is taken from somebody.
     fn strike_group(&self) {
         let mut cluster = self.cluster();
-        let rate = cluster.faults.rebalance;
-        if cluster.rng.chance(rate) {
+        if cluster.strikes(|faults| faults.rebalance) {
             cluster.with_group(P::NAME, super::group::Group::disturb);
         }
     }
 
     /// A session or a transaction times out: that of a process that is frozen or dead, or, more rarely, of any.
     fn strike_time(&self, index: usize) {
-        let (of_anybody, which) = {
-            let mut cluster = self.cluster();
-            let rate = cluster.faults.timeout;
-            (cluster.rng.chance(rate), cluster.rng.chance(500))
-        };
-        let is_candidate = |instance: &str| of_anybody || self.slot_of(instance).is_none_or(|slot| slot.live.is_none());
+        let is_for_anybody = self.cluster().strikes(|faults| faults.timeout);
+        let is_candidate = |instance: &str| is_for_anybody || self.slot_of(instance).is_none_or(|slot| slot.live.is_none());
         let mut cluster = self.cluster();
-        if which {
+        if cluster.rng.chance(500) {
             let undecided = cluster.coordinator.undecided();
             if let Some(producer) = undecided.get(index % undecided.len().max(1)) {
                 cluster.expire(producer);
@@ -318,11 +321,7 @@ impl<P: Processor> Plot<P> {
 
     /// A long time passes for one process.
     fn silence(&self, index: usize) {
-        let strikes = {
-            let mut cluster = self.cluster();
-            let rate = cluster.faults.silence;
-            cluster.rng.chance(rate)
-        };
+        let strikes = self.cluster().strikes(|faults| faults.silence);
         if strikes && let Some(live) = &lock(&self.slots[index]).live {
             live.clock.pass(Duration::from_secs(5 + lock(&self.rng).below(80)));
         }
