@@ -20,6 +20,9 @@ const NEW_MS: i64 = 3_600_000;
 /// … unless everything is: what comes in the first minutes of the oldest line known is what was there before.
 const LEARNING_MS: i64 = 600_000;
 
+/// What stands for lines that match no template, because nothing is learnt now or they are excluded.
+const NO_TEMPLATE: &str = "0000000000000000";
+
 /// All templates.
 #[derive(Debug, Default)]
 pub struct Templates {
@@ -153,6 +156,11 @@ impl Templates {
         if !self.templates.contains_key(id) {
             evict(&mut self.templates, TEMPLATES_MAX, |template| template.last);
         }
+        let text = match (id, text) {
+            (NO_TEMPLATE, _) => "(lines of no kind: nothing is learnt from them)",
+            (_, "") => "(empty lines)",
+            (_, text) => text,
+        };
         self.templates.entry(id.to_string()).or_insert_with(|| Template::new(text, time))
     }
 
@@ -163,7 +171,7 @@ impl Templates {
 
     /// How many were first seen within the last hour.
     pub fn count_new(&self, now: EventTime) -> usize {
-        self.templates.values().filter(|template| template.is_new(now, self.oldest)).count()
+        self.templates.iter().filter(|(id, template)| template.is_new(id, now, self.oldest)).count()
     }
 
     /// The templates that are wanted.
@@ -251,9 +259,9 @@ impl Template {
         self.count.max(self.told)
     }
 
-    fn is_new(&self, now: EventTime, oldest: Option<EventTime>) -> bool {
+    fn is_new(&self, id: &str, now: EventTime, oldest: Option<EventTime>) -> bool {
         let is_learnt = oldest.is_some_and(|oldest| self.first.millis_since(oldest) >= LEARNING_MS);
-        is_learnt && now.millis_since(self.first) < NEW_MS
+        is_learnt && id != NO_TEMPLATE && now.millis_since(self.first) < NEW_MS
     }
 
     /// What comes first in an order has the greatest rank.
@@ -277,7 +285,7 @@ impl Template {
             severity: self.severity,
             first_seen_ms: self.first.millis(),
             last_seen_ms: self.last.millis(),
-            is_new: self.is_new(now, oldest),
+            is_new: self.is_new(id, now, oldest),
             minutes,
         }
     }

@@ -103,6 +103,17 @@ fn what_was_there_before_the_view_is_not_new() {
 }
 
 #[test]
+fn lines_of_no_kind_are_called_so_and_never_new() {
+    let mut view = View::default();
+    view.on_line(&line("always", "h", 0), at(0));
+    let none = ParsedLog { template_id: "0".repeat(16), template: String::new(), ..line("", "h", 60 * MINUTE_MS) };
+    view.on_line(&none, at(60 * MINUTE_MS));
+    let shown = view.templates.one(&"0".repeat(16), at(60 * MINUTE_MS)).expect("is listed");
+    assert!(shown.text.starts_with("(lines of no kind") && !shown.is_new);
+    assert_eq!(view.templates.count_new(at(60 * MINUTE_MS)), 0);
+}
+
+#[test]
 fn templates_are_found_by_host_time_text_and_in_every_order() {
     let mut view = View::default();
     for (template, host, minute, severity) in

@@ -47,6 +47,7 @@ fn it_is_there_within_a_second_and_complains_about_nothing() {
     browser.wait("performance.getEntriesByName('first-contentful-paint').length", Duration::from_secs(5));
     let millis = browser.eval("performance.getEntriesByName('first-contentful-paint')[0].startTime").as_f64().expect("a number");
     let bytes = browser.eval("performance.getEntriesByType('resource').concat(performance.getEntriesByType('navigation')).reduce((sum, e) => sum + e.encodedBodySize, 0)");
+    println!("first content after {millis:.0} ms, {bytes} bytes in all");
     assert!(millis < 1_000.0, "first content after {millis} ms");
     assert!(bytes.as_u64().is_some_and(|bytes| bytes < 150 << 10), "{bytes} bytes");
     assert_eq!(browser.eval("location.search"), "", "the token leaves the address");
@@ -64,10 +65,12 @@ fn what_happens_is_shown_within_two_seconds() {
     let Some((instance, mut browser)) = opened() else { return };
     let limit = Duration::from_secs(2);
     instance.send(1, "web-1", "kernel out of memory");
-    browser.wait("[...document.querySelectorAll('#alerts .said')].some((said) => said.textContent.includes('out of memory'))", limit);
+    let alert =
+        browser.wait("[...document.querySelectorAll('#alerts .said')].some((said) => said.textContent.includes('out of memory'))", limit);
     assert!(browser.eval("document.title").as_str().is_some_and(|title| title.starts_with('(')));
     instance.send(6, "nat-9", "a line of a new host");
-    browser.wait("document.querySelector('#hosts').textContent.includes('nat-9')", limit);
+    let host = browser.wait("document.querySelector('#hosts').textContent.includes('nat-9')", limit);
+    println!("alert on the page after {alert:?}, new host after {host:?}");
     browser.wait("document.querySelector('#templates').textContent.includes('a line of a new host')", limit);
     assert_eq!(browser.problems(), Vec::<String>::new());
 }
