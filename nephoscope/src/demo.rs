@@ -26,6 +26,8 @@ use crate::{
 /// Length of a bucket at speed 1: thirty of them are the history that bursts and silences are measured against.
 const BUCKET_S: f64 = 6.0;
 const STEP: Duration = Duration::from_millis(100);
+/// Steps between two words that the story still goes on: half a minute.
+const SIGN_OF_LIFE: u64 = 300;
 /// How long the story waits for an alert that should have come.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// What should come, in this order: the alert's name, and what its message must speak of.
@@ -176,6 +178,10 @@ impl<'a> Story<'a> {
             }
             if n.is_multiple_of(5) {
                 self.look()?;
+            }
+            if n.is_multiple_of(SIGN_OF_LIFE) && !self.out.is_json() {
+                let after = (self.clock.monotonic() - self.begun).as_secs_f64();
+                self.out.line(styled(FAINT, format!("   [{after:>5.1} s] {} lines so far", count(self.lines))))?;
             }
             self.clock.sleep(STEP);
         }

@@ -5,6 +5,7 @@ mod client;
 mod commands;
 mod console;
 mod demo;
+mod holder;
 mod moment;
 mod origin;
 mod output;

@@ -24,6 +24,7 @@ use stream_runtime::{
 use crate::{
     cli::Global,
     client::{Client, ClientError, Endpoint, encoded},
+    holder::Holder,
     output::note,
     record::Record,
 };
@@ -115,14 +116,18 @@ impl Origin {
     }
 
     fn open_store(dir: &Path) -> anyhow::Result<Self> {
+        let holder = Holder::of(dir);
+        let shown = dir.display();
+        if holder != Holder::Nobody {
+            bail!("{holder} uses {shown}, but does not answer; if it has just been started, wait, else `nephoscope doctor` says more");
+        }
         let store = EmbeddedBus::open_read_only(dir).with_context(|| {
             format!(
-                "no instance runs on {dir}, and its store cannot be read either\n\
-                 start one with `nephoscope up`, or name another with --data-dir or --address",
-                dir = dir.display()
+                "no instance runs on {shown}, and its store cannot be read either\n\
+                 start one with `nephoscope up`, or name another with --data-dir or --address"
             )
         })?;
-        note(format!("no instance runs on {}; this is its store as it was left", dir.display()));
+        note(format!("no instance runs on {shown}; this is its store as it was left"));
         Ok(Self::Store(store))
     }
 

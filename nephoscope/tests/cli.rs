@@ -68,6 +68,7 @@ impl Instance {
         let (config, data) = (this.path("n.toml"), this.path("data"));
         let mut command = nephoscope(&["up", "--config", &config, "--data-dir", &data]);
         this.child = Some(command.stdout(Stdio::null()).stderr(log).spawn().expect("starts"));
+        until("the instance answers", || Path::new(&this.path("data/api.sock")).exists().then_some(()));
         until("the instance is ready", || (this.run(&["status"]).code == 0).then_some(()));
         this
     }
@@ -212,6 +213,13 @@ fn where_nothing_runs_the_error_says_what_was_tried_and_what_to_do() {
         assert_eq!((code, out.as_str()), (1, ""), "{args:?}");
         assert!(err.contains(&dir) && err.contains("start one with `nephoscope up`"), "{args:?}: {err}");
     }
+    // Somebody who holds the lock but does not answer is no reason to start another.
+    std::fs::write(directory.path().join("LOCK"), std::process::id().to_string()).expect("writes");
+    let lock = File::open(directory.path().join("LOCK")).expect("opens");
+    lock.try_lock().expect("is free");
+    let Answer { code, err, .. } = run(&["topics", "--data-dir", &dir]);
+    assert_eq!(code, 1);
+    assert!(err.contains(&format!("process {}", std::process::id())) && err.contains("does not answer"), "{err}");
     // An address says where, so no store is read instead.
     let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port");
     let Answer { code, err, .. } = run(&["topics", "--address", &format!("http://{free}")]);

@@ -1,6 +1,6 @@
 //! `alerts list` and `alerts show`: what is or was wrong, and what it rests on.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::bail;
 use schemas::{Alert, AlertStatus, Evidence, Severity, topics};
@@ -93,9 +93,10 @@ struct Ground {
 pub fn show(args: &AlertsShow, origin: &Origin, out: &mut Output) -> anyhow::Result<()> {
     let topic = origin.topic(topics::ALERTS)?;
     let (alert, history) = find(&args.alert, origin, &topic)?;
+    let topics = origin.topics()?;
     let mut evidence = Vec::new();
     for place in &alert.evidence {
-        evidence.push(Ground { place: place.clone(), record: record_at(origin, place)? });
+        evidence.push(Ground { place: place.clone(), record: record_at(origin, &topics, place)? });
     }
     let whole = Whole { alert, history, evidence };
     if out.is_json() { Ok(out.document(&whole)?) } else { print(&whole, out) }
@@ -104,16 +105,12 @@ pub fn show(args: &AlertsShow, origin: &Origin, out: &mut Output) -> anyhow::Res
 /// The alert whose id or fingerprint begins so: the last word about it, or the very word if the id is whole.
 fn find(wanted: &str, origin: &Origin, topic: &Topic) -> anyhow::Result<(Alert, Vec<Word>)> {
     let wanted = wanted.trim().to_ascii_lowercase();
-    let mut words: BTreeMap<String, Vec<Alert>> = BTreeMap::new();
     let mut found: Vec<String> = Vec::new();
-    origin.scan_since(topic, None, |record| {
-        let Some(alert) = record.value_as::<Alert>() else { return Ok(()) };
+    visit(origin, topic, |alert| {
         let is_meant = alert.fingerprint.starts_with(&wanted) || alert.id.starts_with(&wanted);
         if is_meant && !found.contains(&alert.fingerprint) {
-            found.push(alert.fingerprint.clone());
+            found.push(alert.fingerprint);
         }
-        words.entry(alert.fingerprint.clone()).or_default().push(alert);
-        Ok(())
     })?;
     let fingerprint = match found.as_slice() {
         [] => bail!("no alert begins with {wanted:?}; `nephoscope alerts list --since 30d` shows those there are"),
@@ -123,21 +120,37 @@ fn find(wanted: &str, origin: &Origin, topic: &Topic) -> anyhow::Result<(Alert, 
             bail!("{} alerts begin with {wanted:?}: {names}{}", several.len(), if several.len() > 5 { " …" } else { "" });
         }
     };
-    let words = words.remove(fingerprint).unwrap_or_default();
-    let history = words.iter().map(|alert| Word {
-        id: alert.id.clone(),
-        at: alert.last_received,
-        status: alert.status,
-        severity: alert.severity,
-        message: alert.message.clone(),
-    });
-    let history = history.collect();
-    let alert = words.iter().find(|alert| alert.id == wanted).or(words.last()).cloned();
-    alert.map(|alert| (alert, history)).ok_or_else(|| anyhow::anyhow!("alert {fingerprint} has no records"))
+    // An id names one word of several, so what belongs to the fingerprint is known only now.
+    let (mut last, mut named, mut history) = (None, None, Vec::new());
+    visit(origin, topic, |alert| {
+        if alert.fingerprint != *fingerprint {
+            return;
+        }
+        let (id, message) = (alert.id.clone(), alert.message.clone());
+        history.push(Word { id, at: alert.last_received, status: alert.status, severity: alert.severity, message });
+        if alert.id == wanted {
+            named = Some(alert.clone());
+        }
+        last = Some(alert);
+    })?;
+    let alert = named.or(last).ok_or_else(|| anyhow::anyhow!("alert {fingerprint} has just been removed by retention"))?;
+    Ok((alert, history))
 }
 
-fn record_at(origin: &Origin, place: &Evidence) -> anyhow::Result<Option<Record>> {
-    let records = origin.read(&place.topic, place.partition, place.offset, 1, std::time::Duration::ZERO)?;
+fn visit(origin: &Origin, topic: &Topic, mut visit: impl FnMut(Alert)) -> anyhow::Result<()> {
+    origin.scan_since(topic, None, |record| {
+        record.value_as().into_iter().for_each(&mut visit);
+        Ok(())
+    })
+}
+
+/// A record, if its topic still keeps it.
+fn record_at(origin: &Origin, topics: &[Topic], place: &Evidence) -> anyhow::Result<Option<Record>> {
+    let topic = topics.iter().find(|topic| topic.name == place.topic);
+    if !topic.is_some_and(|topic| topic.partitions.iter().any(|part| part.partition == place.partition)) {
+        return Ok(None);
+    }
+    let records = origin.read(&place.topic, place.partition, place.offset, 1, Duration::ZERO)?;
     Ok(records.into_iter().find(|record| record.offset == place.offset))
 }
 

@@ -1,7 +1,7 @@
 //! The data directory, who holds it, and how the instance in it does.
 
 use std::{
-    fs::{self, File, TryLockError},
+    fs::{self, File},
     io::Write,
     path::{Path, PathBuf},
     time::Instant,
@@ -13,6 +13,7 @@ use serde_json::Value;
 use super::Finding;
 use crate::{
     client::{Client, ClientError},
+    holder::Holder,
     output::bytes,
 };
 
@@ -103,20 +104,16 @@ pub struct Instance {
 /// Who holds the data directory, and whether it answers.
 pub fn instance(client: &Client, dir: &Path) -> Instance {
     const WHAT: &str = "instance";
-    let holder = holder(&dir.join("LOCK"));
-    let pid = match &holder {
-        Holder::Process(pid) => *pid,
-        Holder::Nobody => None,
-    };
-    let findings = match (client.fetch("/readyz"), &holder) {
+    let holder = Holder::of(dir);
+    let pid = holder.pid();
+    let findings = match (client.fetch("/readyz"), holder) {
         (Ok(answer), _) => vec![health(client, answer.status, &answer.body, pid)],
         (Err(error), Holder::Nobody) if error.is_absent() => vec![Finding::ok(WHAT, "none runs; nobody holds the data directory")],
         (Err(error), Holder::Nobody) => {
             vec![Finding::fail(WHAT, with_causes(&error), "see whether that is the address of `nephoscope up`")]
         }
-        (Err(error), Holder::Process(pid)) => {
-            let who = pid.map_or_else(|| "a process".into(), |pid| format!("process {pid} ({})", command_of(pid)));
-            let found = format!("{who} holds {}, but {}", dir.display(), with_causes(&error));
+        (Err(error), Holder::Process(_)) => {
+            let found = format!("{holder} holds {}, but {}", dir.display(), with_causes(&error));
             vec![Finding::fail(WHAT, found, "if it has just been started, wait; else look at its log, and stop it")]
         }
     };
@@ -145,25 +142,6 @@ fn health(client: &Client, status: u16, body: &[u8], pid: Option<u32>) -> Findin
             Finding::fail(WHAT, found, "`nephoscope status` and its log say more")
         }
     }
-}
-
-enum Holder {
-    Nobody,
-    Process(Option<u32>),
-}
-
-/// Whoever holds the lock has left its process id in it.
-fn holder(lock: &Path) -> Holder {
-    let Ok(file) = File::open(lock) else { return Holder::Nobody };
-    match file.try_lock_shared() {
-        Err(TryLockError::WouldBlock) => Holder::Process(fs::read_to_string(lock).ok().and_then(|text| text.trim().parse().ok())),
-        Ok(()) | Err(TryLockError::Error(_)) => Holder::Nobody,
-    }
-}
-
-/// The name of a process.
-pub fn command_of(pid: u32) -> String {
-    fs::read_to_string(format!("/proc/{pid}/comm")).map_or_else(|_| "gone".into(), |name| name.trim().to_string())
 }
 
 fn with_causes(error: &ClientError) -> String {

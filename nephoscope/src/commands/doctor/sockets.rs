@@ -8,7 +8,8 @@ use std::{
 
 use stream_runtime::config::ListenSettings;
 
-use super::{Finding, installation::command_of};
+use super::Finding;
+use crate::holder::command_of;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Transport {
