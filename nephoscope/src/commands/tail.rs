@@ -74,31 +74,47 @@ fn last(args: &Tail, origin: &Origin, topic: &Topic) -> anyhow::Result<Vec<Recor
 fn follow(args: &Tail, origin: &Origin, topic: &Topic, out: &mut Output) -> anyhow::Result<()> {
     let mut positions: Vec<(u32, u64)> = topic.partitions.iter().map(|part| (part.partition, part.next)).collect();
     let wait = if positions.len() == 1 { WAIT } else { WAIT_IN_TURN };
-    let mut is_connected = true;
     loop {
-        for (partition, position) in &mut positions {
-            let records = match origin.read(&topic.name, *partition, *position, BATCH, wait) {
+        for index in 0..positions.len() {
+            let (partition, position) = positions[index];
+            let records = match origin.read(&topic.name, partition, position, BATCH, wait) {
                 Ok(records) => records,
                 Err(error) if is_away(&error) => {
-                    if std::mem::take(&mut is_connected) {
-                        note("the instance went away; waiting for it to come back");
-                    }
-                    thread::sleep(RETRY);
+                    wait_for_return(origin, &topic.name, &mut positions)?;
                     continue;
                 }
                 Err(error) => return Err(error),
             };
-            if !std::mem::replace(&mut is_connected, true) {
-                note("the instance is back");
-            }
             for record in records {
-                *position = record.offset + 1;
+                positions[index].1 = record.offset + 1;
                 if matches(args, &record) {
                     print(&record, out)?;
                 }
             }
         }
     }
+}
+
+/// Waits for an instance that went away. If it comes back with another store, that is read from its beginning.
+fn wait_for_return(origin: &Origin, topic: &str, positions: &mut [(u32, u64)]) -> anyhow::Result<()> {
+    note("the instance went away; waiting for it to come back");
+    let topic = loop {
+        thread::sleep(RETRY);
+        match origin.topic(topic) {
+            Ok(topic) => break topic,
+            Err(error) if is_away(&error) => {}
+            Err(error) => return Err(error),
+        }
+    };
+    note("the instance is back");
+    for (partition, position) in positions {
+        let part = topic.partitions.iter().find(|part| part.partition == *partition);
+        if let Some(part) = part.filter(|part| part.next < *position) {
+            note(format!("partition {partition} ends at {}, before what was read up to {position}: its store is another one", part.next));
+            *position = part.start;
+        }
+    }
+    Ok(())
 }
 
 fn matches(args: &Tail, record: &Record) -> bool {
