@@ -137,14 +137,19 @@ impl EmbeddedBus {
         if !path.is_file() {
             return Err(BusError::Fatal(format!("{} holds no bus: {STORE_FILE} is missing", directory.display())));
         }
-        let mut lock = DirectoryLock::shared(directory)?;
-        let opened = Store::open_read_only(&path).or_else(|_| {
-            // A process died here, and the store wants to be repaired by a writer first.
-            drop(std::mem::replace(&mut lock, DirectoryLock::exclusive(directory)?));
-            drop(Store::open(&path, Durability::Fsync)?);
-            Ok::<_, BusError>(Store::open_read_only(&path)?)
-        });
-        let shared = Arc::new(Shared::new(directory.to_path_buf(), EmbeddedConfig::default(), opened?));
+        let lock = DirectoryLock::shared(directory)?;
+        let (lock, store) = match Store::open_read_only(&path) {
+            Ok(store) => (lock, store),
+            Err(_) => {
+                // A process died here, and the store wants to be repaired by a writer first. The shared lock must go before:
+                // locks of two open files exclude each other even within one process.
+                drop(lock);
+                let lock = DirectoryLock::exclusive(directory)?;
+                drop(Store::open(&path, Durability::Fsync)?);
+                (lock, Store::open_read_only(&path)?)
+            }
+        };
+        let shared = Arc::new(Shared::new(directory.to_path_buf(), EmbeddedConfig::default(), store));
         shared.queue.close();
         load_topics(&shared, Access::Read)?;
         Ok(Self(Arc::new(Open { shared, threads: Mutex::default(), _lock: lock })))
