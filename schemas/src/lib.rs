@@ -2,7 +2,7 @@
 //!
 //! * **Data topics** carry Avro in [single-object encoding](codec): each value names its own schema, so no registry is needed.
 //! * **Alert topics** carry one JSON object per record with [CloudEvents](cloudevents) headers, so that any tool can subscribe.
-//! * `avsc/<subject>/v<N>.avsc` and `json/<subject>/v<N>.schema.json` are the published schemas, frozen by `avsc/LOCK`;
+//! * `avsc/<subject>/v<N>.avsc` are the published Avro schemas, frozen by `avsc/LOCK`, and `json/<subject>/v<N>.schema.json` those of JSON topics;
 //!   `examples/` shows each of them at its usual, least and worst, and every processor is tested on all of them.
 //! * [`topics`] is the table of all topics: key, partitions, retention, who writes and who reads.
 //!

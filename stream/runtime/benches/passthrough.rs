@@ -7,7 +7,7 @@ use std::{
     fs::File,
     io::Write,
     sync::{Arc, atomic::Ordering},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use stream_core::{ConfigError, Outbox, Processor, Record, Reject, SnapshotReader, SnapshotWriter, StateError, TopicName, TopicPartition};
@@ -101,7 +101,7 @@ fn main() {
             .expect("starts");
     let stop = worker.stop_flag();
     let written = written_bytes();
-    let begun = Instant::now();
+    let begun = SystemClock.monotonic();
     let run = std::thread::spawn(move || {
         let cpu = SystemClock.cpu();
         while metrics.totals().records.values().sum::<u64>() < records as u64 {
@@ -114,7 +114,7 @@ fn main() {
     });
     let process_cpu = process_cpu();
     let (worker_cpu, totals) = run.join().expect("joins");
-    let wall = begun.elapsed();
+    let wall = SystemClock.monotonic() - begun;
     let process_cpu = self::process_cpu() - process_cpu;
     let written = written_bytes() - written;
     let bytes = (records * RECORD_BYTES) as f64;
@@ -134,7 +134,7 @@ fn main() {
 
 fn bare_file(directory: &std::path::Path, payload: &[Vec<u8>], records: usize) -> (f64, u64) {
     let mut file = File::create(directory.join("bare")).expect("creates");
-    let (begun, before) = (Instant::now(), written_bytes());
+    let (begun, before) = (SystemClock.monotonic(), written_bytes());
     let mut buffer = Vec::with_capacity(BATCH * RECORD_BYTES);
     for n in 0..records {
         buffer.extend_from_slice(&payload[n % payload.len()]);
@@ -144,7 +144,7 @@ fn bare_file(directory: &std::path::Path, payload: &[Vec<u8>], records: usize) -
             buffer.clear();
         }
     }
-    let rate = records as f64 / begun.elapsed().as_secs_f64();
+    let rate = records as f64 / (SystemClock.monotonic() - begun).as_secs_f64();
     let written = written_bytes() - before;
     std::fs::remove_file(directory.join("bare")).expect("is removed");
     (rate, written)

@@ -112,7 +112,9 @@ mod tests {
     use schemas::EventTime;
     use stream_core::{Headers, Offset, Partition, RejectReason, TopicName};
 
-    fn round_trip(headers: Headers<'_>) -> (Vec<(String, Option<Vec<u8>>)>, Result<Original, String>) {
+    type Listed = Vec<(String, Option<Vec<u8>>)>;
+
+    fn round_trip(headers: Headers<'_>) -> (Listed, Result<Original, String>) {
         let topic = TopicName::new("in.v1");
         let (partition, offset, appended_at) = (Partition(7), Offset(11), EventTime::from_millis(1_700_000_000_123));
         let record = Record { topic: &topic, partition, offset, appended_at, key: Some(b"k"), value: Some(b"\xff\x00v"), headers };
