@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use schemas::EventTime;
-use stream_core::{NextOffset, Offset, OutputSource, TopicPartition};
+use stream_core::{Headers, NextOffset, Offset, OutputSource, Record, TopicPartition};
 
 /// One transaction of one producer; never used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,6 +49,21 @@ pub struct Stored {
     pub appended_at: EventTime,
     /// Who wrote it.
     pub origin: Origin,
+}
+
+impl Stored {
+    /// The record as a reader sees it.
+    pub(super) fn record<'a>(&'a self, at: &'a TopicPartition, offset: Offset) -> Record<'a> {
+        Record {
+            topic: &at.topic,
+            partition: at.partition,
+            offset,
+            appended_at: self.appended_at,
+            key: self.key.as_deref(),
+            value: self.value.as_deref(),
+            headers: Headers::from_encoded(&self.headers),
+        }
+    }
 }
 
 #[derive(Debug)]

@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use stream_core::{
-    Applied, EventClock, Headers, Instance, NextOffset, Offset, Outbox, OutputSource, Processor, Record, Reject, RejectReason,
-    SnapshotWriter, TopicPartition,
+    Applied, EventClock, Headers, Instance, NextOffset, Offset, Outbox, OutputSource, Processor, Reject, RejectReason, SnapshotWriter,
+    TopicPartition,
 };
 
 use super::{
@@ -130,7 +130,7 @@ impl<'a, P: Processor> Undisturbed<'a, P> {
     }
 
     fn apply(&mut self, at: &TopicPartition, offset: Offset, stored: &Stored) -> Result<(), Violation> {
-        let record = record(at, offset, stored);
+        let record = stored.record(at, offset);
         self.verified.records += 1;
         let reject = if let Some(reject) = self.poison.get(&offset) {
             self.instance.skip(record, &mut self.outbox);
@@ -170,7 +170,7 @@ impl<'a, P: Processor> Undisturbed<'a, P> {
                 self.verified.broadcasts += 1;
                 let cluster = self.cluster;
                 let Some((_, stored)) = cluster.log(at)?.committed(NextOffset(offset.0)).next() else { return Ok(()) };
-                if self.instance.broadcast(record(at, *offset, stored), &mut self.outbox) != Applied::Accepted {
+                if self.instance.broadcast(stored.record(at, *offset), &mut self.outbox) != Applied::Accepted {
                     self.refused.insert((at.clone(), *offset));
                 }
                 self.outbox.clear();
@@ -220,18 +220,6 @@ impl<'a, P: Processor> Undisturbed<'a, P> {
             None if expected.len() != stored.sections.len() => Err(differs("(number of sections)")),
             None => Ok(true),
         }
-    }
-}
-
-fn record<'a>(at: &'a TopicPartition, offset: Offset, stored: &'a Stored) -> Record<'a> {
-    Record {
-        topic: &at.topic,
-        partition: at.partition,
-        offset,
-        appended_at: stored.appended_at,
-        key: stored.key.as_deref(),
-        value: stored.value.as_deref(),
-        headers: Headers::from_encoded(&stored.headers),
     }
 }
 

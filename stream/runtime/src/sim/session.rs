@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use stream_core::{Headers, NextOffset, Record, TopicPartition};
+use stream_core::{NextOffset, TopicPartition};
 
 use super::{
     client::Client,
@@ -42,16 +42,7 @@ impl Readable {
             if into.bytes() >= limits.bytes_max {
                 break;
             }
-            let record = Record {
-                topic: &at.topic,
-                partition: at.partition,
-                offset,
-                appended_at: stored.appended_at,
-                key: stored.key.as_deref(),
-                value: stored.value.as_deref(),
-                headers: Headers::from_encoded(&stored.headers),
-            };
-            into.push(at, &record);
+            into.push(at, &stored.record(at, offset));
             next = offset.next();
         }
         let is_at_end = log.committed(next).next().is_none();
