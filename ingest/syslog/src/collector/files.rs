@@ -36,7 +36,7 @@ pub(crate) struct FileSet {
 impl FileSet {
     /// `positions`: of files only.
     pub(crate) fn new(patterns: Vec<String>, spec: TailSpec, watch: Watch, positions: Positions) -> Self {
-        Self {
+        let mut files = Self {
             patterns,
             spec,
             watch,
@@ -49,7 +49,9 @@ impl FileSet {
             is_caught_up: false,
             excess: 0,
             forgotten: Vec::new(),
-        }
+        };
+        files.scan(); // so that the status is whole from the start
+        files
     }
 
     /// Begins to follow paths that are new, ends with those that have gone.

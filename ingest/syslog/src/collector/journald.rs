@@ -83,7 +83,10 @@ pub(crate) struct Journal {
     cursor: Option<String>,
     /// What is read if there is no cursor.
     past: Past,
+    /// The past is being read,
     is_past: bool,
+    /// for the first time.
+    is_first: bool,
     running: Option<Running>,
     restart_us: i64,
     backoff_us: i64,
@@ -109,8 +112,19 @@ impl Journal {
             Some(Position::Journal(cursor)) => Some(cursor.clone()),
             _ => None,
         };
-        let (running, restart_us, backoff_us) = (None, i64::MIN, BACKOFF_US_MIN);
-        Self { journalctl, recorder, gauge, key: KEY.into(), cursor, past, is_past: true, running, restart_us, backoff_us }
+        Self {
+            journalctl,
+            recorder,
+            gauge,
+            key: KEY.into(),
+            is_first: cursor.is_none(),
+            cursor,
+            past,
+            is_past: true,
+            running: None,
+            restart_us: i64::MIN,
+            backoff_us: BACKOFF_US_MIN,
+        }
     }
 
     fn start(&mut self) -> Option<()> {
@@ -145,7 +159,7 @@ impl Journal {
             Ok(cursor) => self.cursor = Some(cursor),
             Err(error) => tracing::warn!(%error, "line of journalctl is kept as it stands"),
         }
-        if self.is_past && record.event_time < self.past.until_us {
+        if self.is_past && self.is_first && record.event_time < self.past.until_us {
             backfill_attribute(&mut record.attributes);
         }
         let position = self.cursor.clone().map(Position::Journal);
@@ -285,3 +299,6 @@ impl Drop for Running {
         let _ = self.child.wait();
     }
 }
+
+#[cfg(test)]
+mod tests;

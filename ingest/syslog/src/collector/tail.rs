@@ -14,7 +14,7 @@ use schemas::TimeSource;
 
 use super::clock;
 use super::cursor::{FilePosition, Position};
-use super::lines::{FileLine, Growth, LineLimits, Lines};
+use super::lines::{FileLine, LineLimits, Lines};
 use super::reread::{Entry, Past};
 use super::status::{SourceGauge, SourceState};
 use crate::Message;
@@ -167,21 +167,17 @@ impl Tail {
                 }
                 continue;
             }
-            match lines.growth()? {
-                Growth::More => {}
-                Growth::Restarted => {
-                    let note = "emptied in place (copytruncate): lines written just before that may not have been seen";
-                    self.gauge.set(SourceState::Watching, note);
-                    if let Some(entry) = self.close_group() {
-                        return Ok(Some(entry));
-                    }
+            if lines.take_restarted() {
+                let note = "emptied in place (copytruncate): lines written just before that may not have been seen";
+                self.gauge.set(SourceState::Watching, note);
+                if let Some(entry) = self.close_group() {
+                    return Ok(Some(entry));
                 }
-                Growth::None => {
-                    let entry = self.at_end();
-                    if entry.is_some() || self.lines.is_some() {
-                        return Ok(entry);
-                    }
-                }
+                continue;
+            }
+            let entry = self.at_end();
+            if entry.is_some() || self.lines.is_some() {
+                return Ok(entry);
             }
         }
     }

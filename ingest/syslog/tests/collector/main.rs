@@ -5,6 +5,7 @@ mod clients;
 mod crash;
 mod faults;
 mod files;
+mod machine;
 mod network;
 
 use std::io::Write;
