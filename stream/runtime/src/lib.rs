@@ -13,6 +13,7 @@ pub mod loss;
 pub mod metrics;
 #[cfg_attr(not(feature = "sim"), allow(dead_code))]
 mod mutation;
+pub mod notify;
 mod owned;
 #[cfg(feature = "binary")]
 pub mod process;
