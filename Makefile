@@ -1,8 +1,8 @@
 # Each target works on a fresh Debian or Ubuntu machine: what is missing is installed first.
-.PHONY: up demo test lint fmt bench eval help
+.PHONY: up demo test lint fmt bench eval kafka kafka-3 kafka-stop help
 
 help: ## list the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 14
+	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/' | expand -t 14
 
 up: ## build, then watch this machine (page on http://127.0.0.1:7700)
 	@scripts/build
@@ -29,3 +29,12 @@ bench: ## every bench, ours and the peers side by side
 eval: ## accuracy on public data: make eval DATA=dir
 	@scripts/build
 	@scripts/with-cargo run --release -q -p nephoscope-eval -- loghub --data $(DATA)
+
+kafka: ## a real Kafka broker on 127.0.0.1:9092, and how to go on from there
+	@scripts/kafka 1
+
+kafka-3: ## three brokers on 127.0.0.1:9092, 9102, 9112; replication factor 3
+	@scripts/kafka 3
+
+kafka-stop: ## stop what `make kafka` or `make kafka-3` started; its data stays under target/kafka
+	@scripts/kafka stop
