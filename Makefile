@@ -2,7 +2,7 @@
 .PHONY: up demo test lint fmt bench eval kafka kafka-3 kafka-stop help
 
 help: ## list the targets
-	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/' | expand -t 14
+	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/' | expand -t 19
 
 up: ## build, then watch this machine (page on http://127.0.0.1:7700)
 	@scripts/build

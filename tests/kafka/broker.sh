@@ -221,32 +221,32 @@ load_cluster() { # sets brokers, port, secure, authorizer, users, cluster_id
     . "$dir/cluster"
 }
 
-start() {
+start() { # the nodes that do not run; a running cluster keeps its port
     find_jars
+    local wanted_port=$port
     if [ -e "$dir/cluster" ]; then
-        local wanted="$brokers $secure $authorizer $users" wanted_port=$port
+        local wanted="$brokers $secure $authorizer $users"
         load_cluster
-        port=${wanted_port:-$port}
         [ "$wanted" = "$brokers $secure $authorizer $users" ] ||
             fail "$dir holds a cluster with other options (brokers $brokers, secure $secure, authorizer $authorizer, users $users): remove it or name another --dir"
     fi
-    local n nodes
-    mapfile -t nodes < <(each_node)
-    for n in "${nodes[@]}"; do
-        if running "$n"; then fail "node $n of $dir runs already: \`broker.sh stop --dir $dir\`"; fi
-    done
     mkdir -p "$dir"
-    : "${port:=9092}"
-    [ "$port" != 0 ] || port=$(free_port)
+    local n nodes missing=()
+    mapfile -t nodes < <(each_node)
+    for n in "${nodes[@]}"; do running "$n" || missing+=("$n"); done
+    if [ ${#missing[@]} = "$brokers" ]; then
+        port=${wanted_port:-${port:-9092}}
+        [ "$port" != 0 ] || port=$(free_port)
+    fi
+    for n in "${missing[@]}"; do
+        if known_brokers "$n" >/dev/null; then fail "port $(plain_port "$n") is taken by another broker"; fi
+    done
     : "${cluster_id:=$(head -c 16 /dev/urandom | base64 | tr '+/' '-_' | tr -d =)}"
     printf '%s=%q\n' brokers "$brokers" port "$port" secure "$secure" authorizer "$authorizer" users "$users" \
         cluster_id "$cluster_id" >"$dir/cluster"
-    for n in "${nodes[@]}"; do
-        if known_brokers "$n" >/dev/null; then fail "port $(plain_port "$n") is taken by another broker"; fi
-    done
     [ "$secure" = 0 ] || make_certificates
-    for n in "${nodes[@]}"; do format_node "$n"; done
-    for n in "${nodes[@]}"; do launch "$n"; done
+    for n in "${missing[@]}"; do format_node "$n"; done
+    for n in "${missing[@]}"; do launch "$n"; done
     [ -z "$owner" ] || (tail --pid="$owner" -f /dev/null; stop) </dev/null >/dev/null 2>&1 &
     wait_ready "$brokers" "${nodes[@]}"
     print_env
