@@ -3,6 +3,8 @@
 //!
 //! Encoding and decoding go straight between Rust types and bytes, never through a dynamic value (ten times slower).
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use apache_avro::{AvroSchema, GenericSingleObjectReader, Schema, SpecificSingleObjectWriter};
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -12,6 +14,15 @@ pub const MAGIC: [u8; 2] = [0xC3, 0x01];
 pub const HEADER_BYTES: usize = 10;
 /// The largest body that a reader accepts.
 pub const BODY_BYTES_MAX: usize = 1 << 20;
+
+/// Values that took the decoder of an older version.
+static SLOW_DECODES: AtomicU64 = AtomicU64::new(0);
+
+/// How many values this process decoded that were written in an older version than the newest: each is read as what it was and
+/// then turned into today's type. Many of them tell that a writer has not been upgraded.
+pub fn slow_decodes() -> u64 {
+    SLOW_DECODES.load(Ordering::Relaxed)
+}
 
 /// Why a value could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -119,9 +130,12 @@ impl<T: Subject> Schemas<T> {
 
     fn decode(&self, bytes: &[u8]) -> Result<T, CodecError> {
         let fingerprint = read_header(bytes)?;
-        let Some((_, decode)) = self.readers.iter().find(|(known, _)| *known == fingerprint) else {
+        let Some((version, (_, decode))) = self.readers.iter().enumerate().find(|(_, (known, _))| *known == fingerprint) else {
             return Err(CodecError::UnknownSchema { subject: T::SUBJECT, fingerprint });
         };
+        if version + 1 < self.readers.len() {
+            SLOW_DECODES.fetch_add(1, Ordering::Relaxed);
+        }
         let damaged = |detail: String| CodecError::Damaged { subject: T::SUBJECT, detail };
         if bytes.len() > HEADER_BYTES + BODY_BYTES_MAX {
             return Err(damaged(format!("{} bytes, at most {BODY_BYTES_MAX} are allowed", bytes.len())));
@@ -204,6 +218,30 @@ mod tests {
             0xe03f_95e5_6acc_0c21,
             "c301210ccc6ae5953fe0",
         );
+    }
+
+    #[test]
+    fn only_values_of_an_older_version_count_as_slow() {
+        let (older, newer) = (0x01d, crate::TemplateRecord::schemas().fingerprint());
+        let reader = |fingerprint| {
+            let decode = GenericSingleObjectReader::builder().schema(crate::TemplateRecord::get_schema()).build().expect("parses");
+            let newest = MAGIC.into_iter().chain(newer.to_le_bytes()).collect::<Vec<u8>>();
+            let decode: Decode<crate::TemplateRecord> = Box::new(move |value| {
+                let value = [&newest, std::mem::take(value).get(HEADER_BYTES..).unwrap_or_default()].concat();
+                decode.read_deser(&mut value.as_slice())
+            });
+            (fingerprint, decode)
+        };
+        let writer = SpecificSingleObjectWriter::new().expect("parses");
+        let schemas = Schemas::<crate::TemplateRecord> { writer, readers: vec![reader(older), reader(newer)] };
+        let record = crate::TemplateRecord { count: 3, ..Default::default() };
+        let mut bytes = record.to_bytes().expect("fits");
+        let before = slow_decodes();
+        assert_eq!(schemas.decode(&bytes).expect("is today's"), record);
+        assert_eq!(slow_decodes(), before);
+        bytes[2..HEADER_BYTES].copy_from_slice(&older.to_le_bytes());
+        assert_eq!(schemas.decode(&bytes).expect("is known"), record);
+        assert_eq!(slow_decodes(), before + 1);
     }
 
     #[test]

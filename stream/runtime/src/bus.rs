@@ -144,6 +144,16 @@ pub trait Bus: Send + Sync {
     /// If the bus cannot be asked.
     fn partitions(&self, topic: &TopicName) -> Result<u32, BusError>;
 
+    /// What it is called in telemetry (`messaging.system` of OpenTelemetry's semantic conventions).
+    fn system(&self) -> &'static str {
+        "nephoscope"
+    }
+
+    /// The consumer group of a processor.
+    fn group(&self, processor: &str) -> String {
+        format!("nephoscope.{processor}")
+    }
+
     /// Opens a session for a worker.
     ///
     /// # Errors
@@ -213,6 +223,11 @@ pub trait Session: Send {
 
     /// Whether retention will soon remove the record at `position`: time to write a snapshot.
     fn is_retention_near(&mut self, at: &TopicPartition, position: NextOffset) -> bool;
+
+    /// Bytes that have been read ahead and not been gathered yet.
+    fn prefetch_bytes(&self) -> u64 {
+        0
+    }
 
     /// Leaves the group so that others take over at once.
     fn close(&mut self);

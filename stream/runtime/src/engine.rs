@@ -10,7 +10,6 @@ use std::{
     time::Duration,
 };
 
-use prometheus_client::{metrics::gauge::Gauge, registry::Registry};
 use schemas::{Severity, topics};
 use serde::Serialize;
 use stream_core::{Processor, TopicName};
@@ -18,11 +17,11 @@ use stream_core::{Processor, TopicName};
 use crate::{
     bus::{Bus, BusError, TopicSpec},
     loss::{self, Loss},
-    metrics::StageMetrics,
-    publish::PublishBatch,
+    metrics::{Metrics, Part, SourceMetrics, StageMetrics},
+    publish::{Publish, PublishBatch},
     settings::EngineSettings,
     time::{Clock, SystemClock, wall_clock},
-    worker::{VERSION, Worker, WorkerError},
+    worker::{Worker, WorkerError},
 };
 
 /// How often losses are published.
@@ -47,7 +46,7 @@ pub struct Engine {
 #[derive(Clone)]
 pub struct EngineView {
     stages: Arc<Mutex<BTreeMap<&'static str, Stage>>>,
-    registry: Arc<Mutex<Registry>>,
+    metrics: Metrics,
     loss: Loss,
 }
 
@@ -98,12 +97,8 @@ pub struct StageStatus {
 impl Engine {
     /// An engine without parts.
     pub fn new(bus: Arc<dyn Bus>, settings: EngineSettings) -> Self {
-        let mut registry = Registry::with_prefix("nephoscope");
-        let build: Gauge = Gauge::default();
-        build.set(1);
-        let version = [("version".into(), VERSION.into())];
-        registry.sub_registry_with_labels(version.into_iter()).register("build_info", "Version of this program", build);
-        let view = EngineView { stages: Arc::default(), registry: Arc::new(Mutex::new(registry)), loss: Loss::default() };
+        let loss = Loss::default();
+        let view = EngineView { stages: Arc::default(), metrics: Metrics::new(loss.clone()), loss };
         Self { bus, settings, view, threads: Vec::new(), stop_flags: Vec::new(), closing: Arc::default(), stopped: Arc::default() }
     }
 
@@ -145,7 +140,7 @@ impl Engine {
         let metrics = StageMetrics::default();
         let clock = Box::new(SystemClock);
         let mut worker = Worker::<P>::new(Arc::clone(&self.bus), config, self.settings.clone(), clock, self.loss(), metrics.clone())?;
-        metrics.register(P::NAME, &mut lock(&self.view.registry));
+        self.view.metrics.add_stage(P::NAME, Part::Processor, metrics.clone(), self.bus.system(), self.bus.group(P::NAME));
         lock(&self.view.stages).insert(P::NAME, Stage { metrics, stopped: None });
         self.stop_flags.push(worker.stop_flag());
         let (view, stopped, closing) = (self.view.clone(), Arc::clone(&self.stopped), Arc::clone(&self.closing));
@@ -163,6 +158,16 @@ impl Engine {
         let thread = std::thread::Builder::new().name(P::NAME.into()).spawn(run);
         self.threads.push(thread.map_err(|source| BusError::Io { what: format!("cannot start a thread for {}", P::NAME), source })?);
         Ok(())
+    }
+
+    /// The publisher of a collector, with what goes through it in the metrics.
+    ///
+    /// # Errors
+    /// If it cannot be opened.
+    pub fn publisher(&self, source: &'static str) -> Result<Box<dyn Publish>, BusError> {
+        let metrics = SourceMetrics::default();
+        self.view.metrics.add_source(source, metrics.clone(), self.bus.system());
+        Ok(metrics.metered(self.bus.publisher(source)?))
     }
 
     /// Starts the thread that publishes losses and stopped parts as alerts.
@@ -222,17 +227,9 @@ impl Engine {
 }
 
 impl EngineView {
-    /// Adds metrics of another part.
-    pub fn with_registry<T>(&self, add: impl FnOnce(&mut Registry) -> T) -> T {
-        add(&mut lock(&self.registry))
-    }
-
-    /// All metrics in the OpenMetrics text format.
-    pub fn metrics_text(&self) -> String {
-        let mut text = String::new();
-        // Writing to a string cannot fail.
-        let _ = prometheus_client::encoding::text::encode(&mut text, &lock(&self.registry));
-        text
+    /// All metrics of this process.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     /// Losses since the start.
@@ -272,7 +269,7 @@ impl Stage {
             _ => "restoring",
         };
         let mut rejects = BTreeMap::new();
-        for ((_, reason), count) in &totals.rejects {
+        for ((_, reason), count) in totals.rejects.iter() {
             *rejects.entry(reason.to_string()).or_default() += count;
         }
         let instances = || totals.instances.values();
@@ -288,7 +285,7 @@ impl Stage {
             watermark_seconds: instances().filter_map(|instance| instance.watermark).min().map(|time| time.millis() / 1_000),
             state_bytes: instances().map(|instance| instance.state_bytes).sum(),
             commits: totals.commits.get("ok").copied().unwrap_or(0),
-            aborts: totals.aborts,
+            aborts: totals.aborts.values().sum(),
             restores: totals.restores,
             replayed: totals.replayed,
             snapshots: totals.snapshots,

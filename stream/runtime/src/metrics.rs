@@ -1,218 +1,218 @@
-//! What a stage tells about itself. One set of plain numbers, changed once per batch; `/metrics`, `status` and the page all
-//! read the same.
+//! What this process tells about itself: plain numbers, changed once per batch, of which `/metrics`, `status` and the page
+//! all read the same. [`METRICS`] is the list of what Prometheus sees.
+
+mod audit;
+mod capped;
+mod exposition;
+mod labels;
+mod source;
+mod stage;
+mod table;
+mod threads;
 
 use std::{
     collections::BTreeMap,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use prometheus_client::{
-    collector::Collector,
-    encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet},
-    metrics::{
-        MetricType,
-        histogram::{Histogram, exponential_buckets},
-    },
-    registry::Registry,
+use prometheus_client::{collector::Collector, encoding::DescriptorEncoder, registry::Registry};
+
+pub(crate) use self::stage::BatchTime;
+pub use self::{
+    audit::audit,
+    capped::{Capped, LABELS_MAX, Label, OTHER},
+    source::{SourceMetrics, SourceTotals},
+    stage::{AbortCause, InstanceTotals, Rebalance, StageMetrics, Totals},
+    table::*,
 };
-use schemas::EventTime;
-use stream_core::{Outbox, RejectReason, TopicName, TopicPartition};
+use crate::loss::Loss;
 
-use crate::bus::CommitError;
-
-/// The numbers of one stage since its start.
-#[derive(Debug, Clone, Default)]
-pub struct Totals {
-    /// Records processed, by input topic.
-    pub records: BTreeMap<TopicName, u64>,
-    /// Outputs committed, by topic.
-    pub emitted: BTreeMap<TopicName, u64>,
-    /// Records rejected, by input topic and reason.
-    pub rejects: BTreeMap<(TopicName, RejectReason), u64>,
-    /// Records older than the last watermark.
-    pub late: u64,
-    /// Records whose time was ahead of their append time.
-    pub clamped: u64,
-    /// Transactions, by result.
-    pub commits: BTreeMap<&'static str, u64>,
-    /// Transactions given up before their commit.
-    pub aborts: u64,
-    /// Restores of an instance.
-    pub restores: u64,
-    /// Records processed again, outputs discarded.
-    pub replayed: u64,
-    /// Snapshots committed.
-    pub snapshots: u64,
-    /// Its instances.
-    pub instances: BTreeMap<TopicPartition, InstanceTotals>,
-    /// Every assigned partition is processing.
-    pub ready: bool,
-    /// Why commits wait, if they do.
-    pub stalled: Option<String>,
-}
-
-/// The numbers of one instance.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct InstanceTotals {
-    /// Records behind the end of the partition.
-    pub lag: u64,
-    /// Its watermark, none before the first record.
-    pub watermark: Option<EventTime>,
-    /// Bytes of its last snapshot.
-    pub state_bytes: u64,
-}
-
-/// What a stage tells about itself; shared between its worker and those who ask.
+/// All parts of a process, as one page of metrics. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct StageMetrics(Arc<Inner>);
+pub struct Metrics {
+    registry: Arc<Registry>,
+    parts: Arc<Mutex<Parts>>,
+}
+
+/// What is exposed.
+#[derive(Debug)]
+struct Parts {
+    entries: BTreeMap<&'static str, Entry>,
+    loss: Loss,
+    threads: threads::Threads,
+}
+
+/// A part and where it stands on its bus.
+#[derive(Debug)]
+struct Entry {
+    part: Part,
+    numbers: Numbers,
+    system: &'static str,
+    group: String,
+}
 
 #[derive(Debug)]
-struct Inner {
-    totals: Mutex<Totals>,
-    ticked_ms: AtomicU64,
-    commit_duration: Histogram,
+enum Numbers {
+    Stage(StageMetrics),
+    Source(SourceMetrics),
 }
 
-impl Default for StageMetrics {
-    fn default() -> Self {
-        let commit_duration = Histogram::new(exponential_buckets(0.000_25, 2.0, 16));
-        Self(Arc::new(Inner { totals: Mutex::default(), ticked_ms: AtomicU64::new(0), commit_duration }))
-    }
-}
-
-impl StageMetrics {
-    /// Registers everything under the stage's name.
-    pub fn register(&self, stage: &'static str, registry: &mut Registry) {
-        let registry = registry.sub_registry_with_label(("stage".into(), stage.into()));
-        registry.register("commit_duration_seconds", "Time of a commit", self.0.commit_duration.clone());
-        registry.register_collector(Box::new(self.clone()));
+impl Metrics {
+    /// A page without parts, on which losses are told.
+    pub fn new(loss: Loss) -> Self {
+        let parts = Arc::new(Mutex::new(Parts { entries: BTreeMap::new(), loss, threads: Default::default() }));
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(Page(Arc::clone(&parts))));
+        Self { registry: Arc::new(registry), parts }
     }
 
-    /// The numbers now.
-    pub fn totals(&self) -> Totals {
-        self.lock().clone()
+    /// Adds a processor or a sink: its name, the system of its bus (`messaging.system`), its consumer group.
+    pub fn add_stage(&self, stage: &'static str, part: Part, metrics: StageMetrics, system: &'static str, group: String) {
+        lock(&self.parts).entries.insert(stage, Entry { part, numbers: Numbers::Stage(metrics), system, group });
     }
 
-    /// Monotonic milliseconds of the worker's last round.
-    pub fn ticked_ms(&self) -> u64 {
-        self.0.ticked_ms.load(Ordering::Relaxed)
+    /// Adds a collector.
+    pub fn add_source(&self, source: &'static str, metrics: SourceMetrics, system: &'static str) {
+        let entry = Entry { part: Part::Source, numbers: Numbers::Source(metrics), system, group: String::new() };
+        lock(&self.parts).entries.insert(source, entry);
     }
 
-    pub(crate) fn update(&self, change: impl FnOnce(&mut Totals)) {
-        change(&mut self.lock());
-    }
-
-    pub(crate) fn ticked(&self, now: Duration) {
-        self.0.ticked_ms.store(u64::try_from(now.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
-    }
-
-    pub(crate) fn stalled(&self, why: &str) {
-        let mut totals = self.lock();
-        if totals.stalled.replace(why.into()).is_none() {
-            tracing::error!(why, "commits wait; nothing is lost, and everything goes on by itself once they succeed");
-        }
-        *totals.commits.entry("retry").or_default() += 1;
-    }
-
-    pub(crate) fn commit(&self, outcome: &Result<(), CommitError>, time: Duration) {
-        let result = match outcome {
-            Ok(()) => "ok",
-            Err(CommitError::Retry(_)) => "retry",
-            Err(CommitError::Aborted(_)) => "aborted",
-            Err(CommitError::Fenced(_)) => "fenced",
-            Err(CommitError::Unknown(_)) => "unknown",
-            Err(CommitError::Fatal(_)) => "fatal",
-        };
-        let mut totals = self.lock();
-        *totals.commits.entry(result).or_default() += 1;
-        if outcome.is_ok() {
-            totals.stalled = None;
-            self.0.commit_duration.observe(time.as_secs_f64());
-        }
-    }
-
-    pub(crate) fn reject(&self, topic: &TopicName, reason: RejectReason) {
-        *self.lock().rejects.entry((topic.clone(), reason)).or_default() += 1;
-    }
-
-    /// Counts what a successful commit made visible.
-    pub(crate) fn committed(&self, outbox: &Outbox) {
-        let mut totals = self.lock();
-        for output in outbox.outputs() {
-            match totals.emitted.get_mut(output.topic) {
-                Some(count) => *count += 1,
-                None => {
-                    totals.emitted.insert(output.topic.clone(), 1);
-                }
-            }
-        }
-    }
-
-    pub(crate) fn processed(&self, records: &BTreeMap<TopicPartition, u32>, (late, clamped): (u64, u64)) {
-        let mut totals = self.lock();
-        for (at, count) in records {
-            *totals.records.entry(at.topic.clone()).or_default() += u64::from(*count);
-        }
-        totals.late += late;
-        totals.clamped += clamped;
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Totals> {
-        self.0.totals.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The page in the OpenMetrics text format.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        // Writing to a string cannot fail.
+        let _ = prometheus_client::encoding::text::encode(&mut text, &self.registry);
+        text
     }
 }
 
-impl Collector for StageMetrics {
-    fn encode(&self, mut to: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
-        let totals = self.totals();
-        let mut counters = |name: &str, help: &str, values: Vec<(Vec<(&str, String)>, u64)>| -> Result<(), std::fmt::Error> {
-            let mut metric = to.encode_descriptor(name, help, None, MetricType::Counter)?;
-            for (labels, value) in values {
-                metric.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&value, None)?;
-            }
-            Ok(())
-        };
-        let by_topic = |counts: &BTreeMap<TopicName, u64>| {
-            counts.iter().map(|(topic, count)| (vec![("topic", topic.to_string())], *count)).collect::<Vec<_>>()
-        };
-        counters("records", "Records processed", by_topic(&totals.records))?;
-        counters("emitted", "Outputs committed", by_topic(&totals.emitted))?;
-        let rejects = totals
-            .rejects
-            .iter()
-            .map(|((topic, reason), count)| (vec![("topic", topic.to_string()), ("reason", reason.as_str().to_string())], *count));
-        counters("rejects", "Records rejected to the dead-letter topic", rejects.collect())?;
-        let commits = totals.commits.iter().map(|(result, count)| (vec![("result", (*result).to_string())], *count));
-        counters("commits", "Transactions by result", commits.collect())?;
-        for (name, help, value) in [
-            ("late", "Records older than the last watermark", totals.late),
-            ("event_time_clamped", "Records whose time was ahead of their append time", totals.clamped),
-            ("aborts", "Transactions given up before their commit", totals.aborts),
-            ("restores", "Restores of an instance", totals.restores),
-            ("replayed_records", "Records processed again after a restore", totals.replayed),
-            ("snapshots", "Snapshots committed", totals.snapshots),
-        ] {
-            counters(name, help, vec![(vec![], value)])?;
+/// What the registry asks.
+#[derive(Debug)]
+struct Page(Arc<Mutex<Parts>>);
+
+impl Collector for Page {
+    fn encode(&self, to: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        exposition::encode(&mut lock(&self.0), to)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use stream_core::{Partition, RejectReason, TopicName, TopicPartition};
+
+    use super::*;
+    use crate::publish::{Cursor, Publish, PublishBatch, PublishError};
+
+    struct Full;
+
+    impl Publish for Full {
+        fn cursor(&self) -> Option<&Cursor> {
+            None
         }
-        let mut gauges = |name: &str, help: &str, value: &dyn Fn(&InstanceTotals) -> Option<i64>| -> Result<(), std::fmt::Error> {
-            let mut metric = to.encode_descriptor(name, help, None, MetricType::Gauge)?;
-            for (at, instance) in &totals.instances {
-                let labels = [("topic", at.topic.to_string()), ("partition", at.partition.to_string())];
-                if let Some(value) = value(instance) {
-                    metric.encode_family(&labels)?.encode_gauge(&value)?;
-                }
+
+        fn publish(&mut self, records: &PublishBatch, _: &[u8]) -> Result<(), PublishError> {
+            if records.len() == 1 { Ok(()) } else { Err(PublishError::Retry("the disk is full".into())) }
+        }
+    }
+
+    fn page_of(metrics: &Metrics, expected: &[&str]) {
+        let page = metrics.text();
+        for line in expected {
+            assert!(page.lines().any(|found| found == *line), "{line}\n{page}");
+        }
+    }
+
+    #[test]
+    fn two_stages_and_a_source_stand_under_each_family_once() {
+        let metrics = Metrics::new(Loss::default());
+        let at = |n| TopicPartition::new(&TopicName::new("in.v1"), Partition(n));
+        for stage in ["one", "two"] {
+            let numbers = StageMetrics::default();
+            numbers.gathered([at(0), at(0), at(1)].iter());
+            numbers.processed(&[(at(0), 2), (at(1), 1)].into(), (0, 4), BatchTime::default());
+            numbers.reject(&TopicName::new("in.v1"), RejectReason::TooOld);
+            numbers.snapshot(5_000, Default::default());
+            numbers.update(|totals| _ = totals.instances.insert(at(1), InstanceTotals { lag: 7, ..Default::default() }));
+            metrics.add_stage(stage, Part::Processor, numbers, "kafka", format!("n.{stage}"));
+        }
+        let source = SourceMetrics::default();
+        let mut publisher = source.metered(Box::new(Full));
+        let mut batch = PublishBatch::default();
+        batch.push(&TopicName::new("in.v1"), None, None, Default::default()).expect("fits");
+        publisher.publish(&batch, &[]).expect("is taken");
+        batch.push(&TopicName::new("in.v1"), None, None, Default::default()).expect("fits");
+        publisher.publish(&batch, &[]).expect_err("is not taken");
+        source.update(|totals| totals.spool_bytes = 11);
+        metrics.add_source("src", source, "kafka");
+
+        assert_eq!(audit(&metrics.text(), &[Part::Processor, Part::Source]), Vec::<String>::new());
+        page_of(
+            &metrics,
+            &[
+                "messaging_client_consumed_messages_total{stage=\"one\",messaging_system=\"kafka\",messaging_destination_name=\"in.v1\",messaging_consumer_group_name=\"n.one\"} 3",
+                "messaging_client_sent_messages_total{stage=\"src\",messaging_system=\"kafka\",messaging_destination_name=\"in.v1\",error_type=\"\"} 1",
+                "messaging_client_sent_messages_total{stage=\"src\",messaging_system=\"kafka\",messaging_destination_name=\"in.v1\",error_type=\"retry\"} 2",
+                "nephoscope_records_total{stage=\"two\",topic=\"in.v1\"} 3",
+                "nephoscope_rejects_total{stage=\"two\",topic=\"in.v1\",reason=\"too_old\"} 1",
+                "nephoscope_rejects_total{stage=\"two\",topic=\"in.v1\",reason=\"panic\"} 0",
+                "nephoscope_event_time_clamped_total{stage=\"one\"} 4",
+                "nephoscope_lag_records{stage=\"one\",topic=\"in.v1\",partition=\"1\"} 7",
+                "nephoscope_commits_total{stage=\"one\",result=\"fenced\"} 0",
+                "nephoscope_commits_total{stage=\"src\",result=\"retry\"} 1",
+                "nephoscope_aborts_total{stage=\"one\",cause=\"panic\"} 0",
+                "nephoscope_rebalances_total{stage=\"one\",kind=\"lost\"} 0",
+                "nephoscope_snapshot_bytes_sum{stage=\"two\"} 5000.0",
+                "nephoscope_prefetch_bytes{stage=\"two\"} 0",
+                "nephoscope_spool_bytes{stage=\"src\"} 11",
+            ],
+        );
+    }
+
+    #[test]
+    fn partitions_beyond_the_limit_are_one() {
+        let metrics = Metrics::new(Loss::default());
+        let numbers = StageMetrics::default();
+        numbers.update(|totals| {
+            for n in 0..LABELS_MAX as u32 + 2 {
+                let at = TopicPartition::new(&TopicName::new("in.v1"), Partition(n));
+                let watermark = Some(schemas::EventTime::from_millis(1_000 * i64::from(n)));
+                totals.instances.insert(at, InstanceTotals { lag: 2, watermark, state_bytes: 3 });
             }
-            Ok(())
-        };
-        let number = |value: u64| Some(i64::try_from(value).unwrap_or(i64::MAX));
-        gauges("lag_records", "Records behind the end of the partition", &|instance| number(instance.lag))?;
-        gauges("state_bytes", "Bytes of the last snapshot", &|instance| number(instance.state_bytes))?;
-        gauges("watermark_seconds", "Watermark, seconds since the epoch", &|instance| Some(instance.watermark?.millis() / 1_000))?;
-        let ready = to.encode_descriptor("ready", "1 if every assigned partition is processing", None, MetricType::Gauge)?;
-        prometheus_client::metrics::gauge::ConstGauge::new(i64::from(totals.ready)).encode(ready)
+        });
+        metrics.add_stage("one", Part::Sink, numbers, "kafka", String::new());
+        page_of(
+            &metrics,
+            &[
+                "nephoscope_lag_records{stage=\"one\",topic=\"_other\",partition=\"_other\"} 4",
+                "nephoscope_state_bytes{stage=\"one\",topic=\"_other\",partition=\"_other\"} 6",
+                "nephoscope_watermark_seconds{stage=\"one\",topic=\"_other\",partition=\"_other\"} 1000.0",
+            ],
+        );
+        assert_eq!(audit(&metrics.text(), &[Part::Sink]), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_restore_is_timed_from_round_to_round() {
+        let metrics = Metrics::new(Loss::default());
+        let numbers = StageMetrics::default();
+        let at = |n| TopicPartition::new(&TopicName::new("in.v1"), Partition(n));
+        let seconds = std::time::Duration::from_secs;
+        numbers.restoring([at(0), at(1), at(2)].iter(), seconds(10));
+        numbers.revoked(&at(2));
+        numbers.restoring([at(1)].iter(), seconds(11));
+        numbers.restoring([].iter(), seconds(13));
+        metrics.add_stage("one", Part::Processor, numbers, "kafka", String::new());
+        page_of(
+            &metrics,
+            &[
+                "nephoscope_restore_duration_seconds_count{stage=\"one\"} 2",
+                "nephoscope_restore_duration_seconds_sum{stage=\"one\"} 4.0",
+                "nephoscope_rebalances_total{stage=\"one\",kind=\"revoked\"} 1",
+            ],
+        );
     }
 }

@@ -45,7 +45,10 @@ pub(crate) struct Owned<P> {
     /// A snapshot must be part of the next commit, whatever it costs.
     pub(crate) snapshot_due: bool,
     pub(crate) state_bytes: u64,
-    snapshot_cost: Duration,
+    /// CPU time of the last snapshot.
+    pub(crate) snapshot_cost: Duration,
+    /// Bytes that the last snapshot wrote.
+    pub(crate) snapshot_bytes: u64,
     /// The first input record that a replay would need; none before the first snapshot.
     pub(crate) snapshot_next: Option<NextOffset>,
     journal: u32,
@@ -122,6 +125,7 @@ impl<P: Processor> Owned<P> {
             snapshot_due: false,
             state_bytes: 0,
             snapshot_cost: Duration::ZERO,
+            snapshot_bytes: 0,
             snapshot_next: None,
             journal: 0,
             cache: ChunkCache::default(),
@@ -243,7 +247,9 @@ impl<P: Processor> Owned<P> {
                 bytes_max: context.settings.state_bytes_max,
             });
         }
+        let before = writes.len();
         let (heads, cache) = self.cache.write(at, &sections, writes);
+        self.snapshot_bytes = writes.iter().skip(before).filter_map(|write| write.value.as_ref()).map(|chunk| chunk.len() as u64).sum();
         writes.extend((0..self.journal).map(|n| StateWrite { at: at.clone(), key: state::journal_key(n), value: None }));
         self.journal = 0;
         self.poison.clear();

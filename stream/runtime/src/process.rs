@@ -19,7 +19,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::{
     api::{ApiConfig, ApiServer, ApiState},
-    bus::{Bus, BusError},
+    bus::BusError,
     config::{BusSettings, ConfigFile, ConfigFileError, ListenSettings, LogFormat, TelemetrySettings},
     embedded::{EmbeddedBus, EmbeddedConfig},
     engine::{Engine, error_chain},
@@ -239,8 +239,8 @@ impl Running {
     ///
     /// # Errors
     /// If its publisher cannot be opened.
-    pub fn source_context(&self, name: &str, settings: &ProcessSettings) -> Result<SourceContext, BusError> {
-        Ok(SourceContext { publisher: self.bus.publisher(name)?, data_dir: settings.bus.data_dir.clone(), loss: self.engine.loss() })
+    pub fn source_context(&self, name: &'static str, settings: &ProcessSettings) -> Result<SourceContext, BusError> {
+        Ok(SourceContext { publisher: self.engine.publisher(name)?, data_dir: settings.bus.data_dir.clone(), loss: self.engine.loss() })
     }
 
     /// Starts the API on the data directory's socket and the configured address.

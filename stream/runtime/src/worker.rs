@@ -31,7 +31,7 @@ use crate::{
     dead_letters::Rejecter,
     gathered::{Gathered, PartitionEvent},
     loss::Loss,
-    metrics::StageMetrics,
+    metrics::{Rebalance, StageMetrics},
     mutation::{Mutation, is_on},
     owned::{Context, Owned, Replay},
     settings::EngineSettings,
@@ -151,9 +151,20 @@ impl<P: Processor> Worker<P> {
             Err(WorkerError::Bus(BusError::Lost(why))) => self.lose_session(&why),
             outcome => outcome?,
         }
-        let ready = self.is_ready();
-        self.metrics.update(|totals| totals.ready = ready);
+        self.tell();
         Ok(())
+    }
+
+    /// Puts into the metrics what only the end of a round shows.
+    fn tell(&self) {
+        let is_paused = |slot: &Slot<P>| !matches!(slot, Slot::Running(owned) if !owned.awaits_broadcasts);
+        let paused = || self.slots.iter().filter(|(_, slot)| is_paused(slot)).map(|(at, _)| at);
+        self.metrics.restoring(paused(), self.clock.monotonic());
+        self.metrics.update(|totals| {
+            totals.ready = self.is_ready();
+            totals.paused_partitions = paused().count() as u64;
+            totals.prefetch_bytes = self.session.as_ref().map_or(0, |session| session.prefetch_bytes());
+        });
     }
 
     /// The restore comes first: a gather may bring records of a partition, then the news that it was taken away and given
@@ -212,6 +223,7 @@ impl<P: Processor> Worker<P> {
             None => self.session.insert(self.bus.open(&self.spec)?),
         };
         session.gather(&self.settings.batch.limits(), &mut self.gathered)?;
+        self.metrics.gathered(self.gathered.records().map(|(at, _)| at));
         for (at, _) in self.gathered.records() {
             if let Some(Slot::Replaying(owned, _) | Slot::Running(owned)) = self.slots.get_mut(at) {
                 owned.at_end = false;
@@ -233,6 +245,7 @@ impl<P: Processor> Worker<P> {
             }
             PartitionEvent::Assigned(at) => {
                 tracing::info!(processor = P::NAME, partition = %at, "assigned");
+                self.metrics.rebalanced(Rebalance::Assigned);
                 self.slots.insert(at, Slot::Restoring(None));
                 self.close_feeds();
             }
@@ -240,7 +253,7 @@ impl<P: Processor> Worker<P> {
             PartitionEvent::Revoked(at) => {
                 tracing::info!(processor = P::NAME, partition = %at, "revoked");
                 self.slots.remove(&at);
-                self.metrics.update(|totals| _ = totals.instances.remove(&at));
+                self.metrics.revoked(&at);
                 self.poisoned.retain(|(partition, _), _| *partition != at);
                 self.first_reject.remove(&at);
             }
@@ -270,6 +283,7 @@ impl<P: Processor> Worker<P> {
 
     fn lose_session(&mut self, why: &str) {
         tracing::warn!(processor = P::NAME, why, "session lost; opening a new one");
+        self.metrics.rebalanced(Rebalance::Lost);
         self.session = None;
         self.slots.clear();
         self.feeds.clear();

@@ -46,7 +46,7 @@ pub(super) async fn readyz(State(shared): State<Arc<Shared>>) -> Response {
 /// OpenMetrics text.
 pub(super) async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
     const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(CONTENT_TYPE, OPEN_METRICS)], shared.engine.metrics_text()).into_response()
+    ([(CONTENT_TYPE, OPEN_METRICS)], shared.engine.metrics().text()).into_response()
 }
 
 /// The effective configuration, redacted.

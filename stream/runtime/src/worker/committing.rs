@@ -7,7 +7,7 @@ use stream_core::{Processor, TopicPartition};
 use super::{Slot, Worker, WorkerError, context};
 use crate::{
     bus::{BusError, CommitBatch, CommitError},
-    metrics::InstanceTotals,
+    metrics::{AbortCause, InstanceTotals},
     mutation::{Mutation, is_on},
 };
 
@@ -47,6 +47,7 @@ impl<P: Processor> Worker<P> {
             }
         };
         self.metrics.commit(&outcome, self.clock.monotonic().saturating_sub(begun));
+        self.metrics.sent(&self.outbox, &outcome);
         match outcome {
             Ok(()) => {
                 self.committed(touched);
@@ -68,23 +69,21 @@ impl<P: Processor> Worker<P> {
     fn committed(&mut self, touched: &[TopicPartition]) {
         for at in touched {
             let Some(Slot::Running(owned)) = self.slots.get_mut(at) else { continue };
-            let snapshots = u64::from(owned.committed());
+            if owned.committed() {
+                self.metrics.snapshot(owned.snapshot_bytes, owned.snapshot_cost);
+            }
             let next = owned.next;
             let end = self.session.as_mut().and_then(|session| session.end(at)).unwrap_or(next);
             let clock = owned.instance.clock;
             let watermark = clock.is_started().then_some(clock.watermark);
             let instance = InstanceTotals { lag: end.0.saturating_sub(next.0), watermark, state_bytes: owned.state_bytes };
-            self.metrics.update(|totals| {
-                totals.snapshots += snapshots;
-                totals.instances.insert(at.clone(), instance);
-            });
+            self.metrics.update(|totals| _ = totals.instances.insert(at.clone(), instance));
             self.poisoned.retain(|(partition, offset), _| partition != at || !next.is_past(*offset));
         }
-        self.metrics.committed(&self.outbox);
     }
 
-    pub(super) fn abort(&mut self) -> Result<(), WorkerError> {
-        self.metrics.update(|totals| totals.aborts += 1);
+    pub(super) fn abort(&mut self, cause: AbortCause) -> Result<(), WorkerError> {
+        self.metrics.aborted(cause);
         let aborted = self.session.as_mut().map(|session| session.abort());
         match aborted {
             Some(Err(BusError::Lost(why))) => self.lose_session(&why),

@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, time::Duration};
 use stream_core::{Applied, Offset, Processor, Reject, TopicPartition};
 
 use super::{Slot, Worker, WorkerError, context, rejecter};
-use crate::dead_letters;
+use crate::{
+    dead_letters,
+    metrics::{AbortCause, BatchTime},
+};
 
 /// Records between two looks at the clock while a batch is processed.
 const RECORDS_PER_CLOCK: usize = 256;
@@ -30,7 +33,7 @@ impl<P: Processor> Worker<P> {
                 return Ok(());
             }
             if let Err(error) = self.apply_broadcasts() {
-                self.abort()?;
+                self.abort(AbortCause::Stopped)?;
                 return Err(error);
             }
             let touched: Vec<_> = self.slots.keys().cloned().collect();
@@ -96,26 +99,30 @@ impl<P: Processor> Worker<P> {
                 return Ok(());
             }
             let mut touched = BTreeMap::new();
-            let begun = self.clock.cpu();
+            let (begun, cpu) = (self.clock.monotonic(), self.clock.cpu());
             let outcome = self.process_batch(from, &mut touched);
-            self.charge(begun, &touched);
+            self.charge(cpu, &touched);
+            let processing = self.clock.monotonic().saturating_sub(begun);
             match outcome {
                 Outcome::Processed(to) => {
                     let partitions: Vec<_> = touched.keys().cloned().collect();
                     if !self.commit(&partitions)? {
                         return Ok(());
                     }
-                    self.metrics.processed(&touched, self.outbox.take_counts());
+                    let whole = self.clock.monotonic().saturating_sub(begun);
+                    self.metrics.processed(&touched, self.outbox.take_counts(), BatchTime { processing, whole });
                     from = to;
                 }
                 Outcome::Poisoned(at, offset, reject) => {
                     tracing::error!(processor = P::NAME, partition = %at, %offset, %reject, "record panicked; it becomes a dead letter");
                     self.poisoned.insert((at, offset), reject);
-                    self.abort()?;
+                    self.metrics.process_time(&touched, AbortCause::Panic.as_str(), processing);
+                    self.abort(AbortCause::Panic)?;
                     return Ok(());
                 }
                 Outcome::Stopped(error) => {
-                    self.abort()?;
+                    self.metrics.process_time(&touched, AbortCause::Stopped.as_str(), processing);
+                    self.abort(AbortCause::Stopped)?;
                     return Err(error);
                 }
             }
@@ -210,7 +217,7 @@ impl<P: Processor> Worker<P> {
         for (at, tick) in ticks {
             let Some(Slot::Running(owned)) = self.slots.get_mut(&at) else { continue };
             if let Err(error) = owned.tick(tick, &mut self.outbox, &mut self.writes) {
-                self.abort()?;
+                self.abort(AbortCause::Stopped)?;
                 return Err(error);
             }
         }
