@@ -83,6 +83,9 @@ pub enum Command {
     /// Examine this machine and the installation: what is fine, what is not, what to do
     #[command(after_help = DOCTOR_EXAMPLES)]
     Doctor,
+    /// Ask an instance whether it lives: a yes or no, for supervisors
+    #[command(after_help = HEALTH_EXAMPLES)]
+    Health(Health),
 }
 
 /// `up`.
@@ -366,6 +369,21 @@ Exit code 1 if something fails; warnings are no failure.
 Examples:
   nephoscope doctor
   sudo nephoscope doctor --json";
+
+/// `health`.
+#[derive(Debug, Args)]
+pub struct Health {
+    /// Ask whether it processes; one that restores its state lives, but is not ready
+    #[arg(long)]
+    pub ready: bool,
+}
+
+const HEALTH_EXAMPLES: &str = "\
+Exit code 1 if it says no, and if nobody answers. On loopback no token is needed.
+
+Examples:
+  nephoscope health
+  nephoscope health --ready --address http://127.0.0.1:7700";
 
 /// Values of `--status`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -143,6 +143,7 @@ fn every_command_explains_itself() {
         "state reset",
         "store check",
         "doctor",
+        "health",
     ];
     let mut all = String::new();
     for command in commands {
@@ -397,6 +398,23 @@ fn over_tcp_the_token_opens() {
     let answer = run(&["topics", "--address", &address, "--token-file", &token.display().to_string()]);
     assert_eq!(answer.code, 0, "{}", answer.err);
     assert!(answer.out.contains("logs.raw.v1"), "{}", answer.out);
+}
+
+#[test]
+fn health_is_an_exit_code_and_needs_no_token_on_loopback() {
+    let mut instance = Instance::start();
+    let run_file = std::fs::read_to_string(instance.path("data/run.json")).expect("is there");
+    let address = serde_json::from_str::<Value>(&run_file).expect("is JSON")["address"].as_str().expect("text").to_string();
+    let address = format!("http://{address}");
+    for (args, word) in [(&["health"][..], "alive"), (&["health", "--ready"], "ready")] {
+        let answer = run(&[args, &["--address", &address]].concat());
+        assert_eq!((answer.code, answer.out.trim()), (0, word), "{}", answer.err);
+    }
+    assert_eq!(instance.json(&["health"])["alive"], true);
+    instance.stop();
+    let answer = run(&["health", "--address", &address]);
+    assert_eq!(answer.code, 1);
+    assert!(answer.err.contains("no instance answers on"), "{}", answer.err);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 pub mod alerts;
 pub mod dlq;
 pub mod doctor;
+pub mod health;
 pub mod state;
 pub mod status;
 pub mod store;
@@ -31,6 +32,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Demo(args) => return crate::demo::run(args, &mut out),
         Command::Status(args) => return status::run(args, global, &mut out),
         Command::Doctor => return doctor::run(global, &mut out),
+        Command::Health(args) => return health::run(args, global, &mut out),
         Command::Store(Store::Check) => return store::check(global, &mut out),
         Command::State(State::Reset(args)) => return state::reset(args, global, &mut out),
         Command::Tail(args) => tail::run(args, &origin()?, &mut out),
