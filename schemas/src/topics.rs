@@ -35,6 +35,8 @@ pub struct Layout {
     pub retention_ms_kafka: i64,
     /// Age at which records may go, embedded.
     pub retention_ms_embedded: i64,
+    /// Bytes per partition at which records may go, Kafka; none if age alone decides.
+    pub retention_bytes_kafka: Option<u64>,
     /// Bytes per partition at which records may go, embedded.
     pub retention_bytes_embedded: u64,
 }
@@ -52,6 +54,7 @@ impl Class {
                 partitions_embedded: 1,
                 retention_ms_kafka: 6 * HOUR_MS,
                 retention_ms_embedded: 24 * HOUR_MS,
+                retention_bytes_kafka: Some(8 * 1024 * MIB),
                 retention_bytes_embedded: 512 * MIB,
             },
             Self::Alerts => Layout {
@@ -60,6 +63,7 @@ impl Class {
                 partitions_embedded: 1,
                 retention_ms_kafka: 30 * 24 * HOUR_MS,
                 retention_ms_embedded: 30 * 24 * HOUR_MS,
+                retention_bytes_kafka: None,
                 retention_bytes_embedded: 256 * MIB,
             },
             Self::Table => Layout {
@@ -68,6 +72,7 @@ impl Class {
                 partitions_embedded: 1,
                 retention_ms_kafka: 24 * HOUR_MS,
                 retention_ms_embedded: 24 * HOUR_MS,
+                retention_bytes_kafka: None,
                 retention_bytes_embedded: 256 * MIB,
             },
             Self::DeadLetters => Layout {
@@ -76,6 +81,7 @@ impl Class {
                 partitions_embedded: 1,
                 retention_ms_kafka: 14 * 24 * HOUR_MS,
                 retention_ms_embedded: 14 * 24 * HOUR_MS,
+                retention_bytes_kafka: None,
                 retention_bytes_embedded: 128 * MIB,
             },
         }
@@ -109,6 +115,19 @@ pub const LOGS_TEMPLATES: &str = "logs.templates.v1";
 pub const ALERTS: &str = "alerts.v1";
 /// Suffix of a topic's dead letters.
 pub const DLQ_SUFFIX: &str = ".dlq";
+
+/// The headers of a dead letter, in order, and what each says.
+pub const DEAD_LETTER_HEADERS: &[(&str, &str)] = &[
+    ("dlq.topic", "topic of the record"),
+    ("dlq.partition", "its partition"),
+    ("dlq.offset", "its offset"),
+    ("dlq.timestamp", "when it was appended, RFC 3339"),
+    ("dlq.group", "consumer group that rejected it"),
+    ("dlq.processor", "part that rejected it"),
+    ("dlq.version", "version of that part"),
+    ("dlq.reason", "undecodable, unknown_schema, invalid_field, too_large, too_old, output_limit or panic"),
+    ("dlq.detail", "what was expected, what came, where"),
+];
 
 /// All topics but the dead letters, which stand beside each data topic as `<topic>.dlq`.
 pub const TOPICS: &[Topic] = &[
@@ -151,10 +170,33 @@ pub fn find(name: &str) -> Option<&'static Topic> {
     TOPICS.iter().find(|topic| topic.name == name)
 }
 
+impl Topic {
+    /// Layout of its dead letters: as many partitions as it has itself, since a dead letter keeps the partition of its record.
+    pub const fn dead_letters(&self) -> Layout {
+        let (own, dead) = (self.class.layout(), Class::DeadLetters.layout());
+        Layout { partitions_kafka: own.partitions_kafka, partitions_embedded: own.partitions_embedded, ..dead }
+    }
+}
+
 /// Layout of a topic: its row's, or that of dead letters.
 pub fn layout(name: &str) -> Option<Layout> {
-    if name.strip_suffix(DLQ_SUFFIX).is_some_and(|source| find(source).is_some()) {
-        return Some(Class::DeadLetters.layout());
+    if let Some(topic) = name.strip_suffix(DLQ_SUFFIX).and_then(find) {
+        return Some(topic.dead_letters());
     }
     find(name).map(|topic| topic.class.layout())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dead_letters_stand_in_the_partition_of_their_record() {
+        for topic in TOPICS {
+            let (own, dead) = (topic.class.layout(), layout(&format!("{}{DLQ_SUFFIX}", topic.name)).expect("exists"));
+            assert_eq!((dead.partitions_kafka, dead.partitions_embedded), (own.partitions_kafka, own.partitions_embedded));
+            assert_eq!(dead.cleanup, Cleanup::Delete, "letters of a table are no table");
+        }
+        assert_eq!(layout("nowhere.v1.dlq"), None);
+    }
 }

@@ -180,6 +180,8 @@ mod tests {
             ("orig.a", None),
         ];
         assert_eq!(list, expected.map(|(name, value)| (name.to_string(), value)));
+        let told = schemas::topics::DEAD_LETTER_HEADERS.iter().map(|(name, _)| *name);
+        assert!(told.eq(list.iter().map(|(name, _)| name.as_str()).filter(|name| name.starts_with(PREFIX))), "the contract tells each");
         let original = original.expect("may be replayed");
         let back: Vec<_> = original.headers.as_headers().iter().collect();
         assert_eq!(back, [("a", Some(&b"1"[..])), ("a", None), (REPLAYED_HEADER, Some(&b"1"[..]))]);
