@@ -247,7 +247,8 @@ start() { # the nodes that do not run; a running cluster keeps its port
     [ "$secure" = 0 ] || make_certificates
     for n in "${missing[@]}"; do format_node "$n"; done
     for n in "${missing[@]}"; do launch "$n"; done
-    [ -z "$owner" ] || (tail --pid="$owner" -f /dev/null; stop) </dev/null >/dev/null 2>&1 &
+    # With `||` instead of `if`, a shell in the background would hold our caller's pipes open.
+    if [ -n "$owner" ]; then (tail --pid="$owner" -f /dev/null; stop) </dev/null >/dev/null 2>&1 & fi
     wait_ready "$brokers" "${nodes[@]}"
     print_env
 }
