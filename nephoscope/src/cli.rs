@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use schemas::{AlertStatus, EventTime, Severity};
+use stream_runtime::process::BusArg;
 
 use crate::{commands::dlq::Letter, moment};
 
@@ -37,6 +38,9 @@ pub struct Global {
     /// Data directory of the instance to ask, or of the store to read [default: what the configuration says]
     #[arg(long, global = true, value_name = "DIR", help_heading = "Global options")]
     pub data_dir: Option<PathBuf>,
+    /// Which bus: embedded, or kafka://HOST:PORT[,HOST:PORT…] [default: what the configuration says, else embedded]
+    #[arg(long, global = true, value_name = "BUS", value_parser = BusArg::parse, help_heading = "Global options")]
+    pub bus: Option<BusArg>,
     /// Ask the instance that answers here, instead of the one of the data directory
     #[arg(long, global = true, value_name = "http://HOST:PORT", value_parser = authority, help_heading = "Global options")]
     pub address: Option<String>,

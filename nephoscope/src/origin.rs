@@ -62,8 +62,8 @@ pub struct TopicPart {
     pub start: u64,
     /// The position after the last record.
     pub next: u64,
-    /// Bytes on disk.
-    pub bytes: u64,
+    /// Bytes on disk, where the bus can tell.
+    pub bytes: Option<u64>,
 }
 
 impl Topic {
@@ -72,8 +72,8 @@ impl Topic {
         self.partitions.iter().map(|part| part.next.saturating_sub(part.start)).sum()
     }
 
-    /// Bytes on disk.
-    pub fn bytes(&self) -> u64 {
+    /// Bytes on disk, where the bus can tell.
+    pub fn bytes(&self) -> Option<u64> {
         self.partitions.iter().map(|part| part.bytes).sum()
     }
 }

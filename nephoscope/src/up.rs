@@ -1,12 +1,12 @@
-//! `up`: every part in one process on the embedded bus, watching this machine.
+//! `up`: every part in one process, watching this machine.
 
-use std::{process::ExitCode, sync::Arc};
+use std::process::ExitCode;
 
 use drain::DrainProcessor;
 use stream_core::Processor;
 use stream_runtime::{
-    config::{ConfigFile, ConfigFileError},
-    process::{ProcessArgs, ProcessSettings, Running, init_log, signal_flag, token, wait_until},
+    config::{ConfigFile, ConfigFileError, ListenSettings},
+    process::{ProcessArgs, ProcessSettings, Running, UMBRELLA, init_log, signal_flag, token, wait_until},
     source::Source,
 };
 use syslog::Collector;
@@ -37,8 +37,8 @@ impl Configuration {
     /// If one has an unknown key or a bad value, or belongs to no part.
     pub fn read(global: &Global) -> Result<Self, ConfigFileError> {
         let mut file = ConfigFile::load(global.config.as_deref())?;
-        let args = ProcessArgs { config: None, data_dir: global.data_dir.clone(), print_config: false };
-        let process = ProcessSettings::read(&mut file, &args)?;
+        let args = ProcessArgs { config: None, data_dir: global.data_dir.clone(), bus: global.bus.clone(), print_config: false };
+        let process = ProcessSettings::read(&mut file, &args, ListenSettings::default())?;
         let (drain, syslog) = (file.section(DrainProcessor::NAME)?, file.section(Collector::NAME)?);
         file.finish()?;
         Ok(Self { process, drain, syslog, file })
@@ -62,11 +62,11 @@ pub fn run(args: &Up, global: &Global, out: &mut Output) -> anyhow::Result<ExitC
     init_log(&settings.telemetry);
     let stop = signal_flag()?;
 
-    let mut running = Running::open(&settings)?;
+    let mut running = Running::open(UMBRELLA, &settings)?;
     running.engine.spawn::<DrainProcessor>(drain)?;
     let collector = Collector::start(syslog, running.source_context(Collector::NAME, &settings)?).map_err(boxed)?;
     let watch = collector.watch();
-    let console = Console::start(Arc::new(running.bus.clone()), running.engine.view(), move || watch.status())?;
+    let console = Console::start(running.bus.as_inspect(), running.engine.view(), move || watch.status())?;
     let api = running.serve(&file, &settings, console.routes()).map_err(boxed)?;
     let url = format!("http://{}/?token={}", api.address(), token(&settings.listen, &settings.bus.data_dir).map_err(boxed)?);
     let report = Report::start(console.clone(), url, settings.bus.data_dir.clone())?;

@@ -24,7 +24,7 @@ pub fn run(origin: &Origin, out: &mut Output) -> anyhow::Result<()> {
             topic.partitions.len().to_string().into(),
             count(topic.records()).into(),
             count(topic.partitions.iter().map(|part| part.next).sum()).into(),
-            bytes(topic.bytes()).into(),
+            topic.bytes().map_or("–".into(), bytes).into(),
             Cell::styled(FAINT, about),
         ]);
     }

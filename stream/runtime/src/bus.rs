@@ -15,7 +15,7 @@ use std::{collections::BTreeMap, time::Duration};
 use schemas::topics::Cleanup;
 use stream_core::{NextOffset, Outbox, TopicName, TopicPartition};
 
-use crate::{gathered::Gathered, publish::Publish};
+use crate::{config::Backend, gathered::Gathered, publish::Publish};
 
 /// A topic to be created, or to be found as described.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub struct TopicSpec {
     pub cleanup: Cleanup,
     /// Age at which records may go.
     pub retention_ms: i64,
-    /// Bytes per partition at which records may go.
+    /// Bytes per partition at which records may go; `u64::MAX` if age alone decides.
     pub retention_bytes: u64,
 }
 
@@ -116,7 +116,7 @@ pub enum CommitError {
     /// Nothing was written, and the same batch may be committed later: the disk is full.
     #[error("commit has to wait: {0}")]
     Retry(String),
-    /// Nothing was written and the transaction is over: restore, then go on.
+    /// The transaction is over, and as a rule nothing of it was written. What stands on the bus tells: restore, then go on.
     #[error("commit was aborted: {0}")]
     Aborted(String),
     /// Somebody else took over: open a new session.
@@ -152,6 +152,11 @@ pub trait Bus: Send + Sync {
     /// The consumer group of a processor.
     fn group(&self, processor: &str) -> String {
         format!("nephoscope.{processor}")
+    }
+
+    /// What it is: layouts of topics and lengths of batches follow from it.
+    fn backend(&self) -> Backend {
+        Backend::Embedded
     }
 
     /// Opens a session for a worker.

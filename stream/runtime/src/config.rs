@@ -3,7 +3,10 @@
 //!
 //! Each part reads its own section into a plain struct; what no part reads is refused, so a misspelt section is no silence.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use figment::{
     Figment, Metadata, Source,
@@ -26,8 +29,20 @@ const SYSTEM_DIR: &str = "/etc/nephoscope";
 pub struct BusSettings {
     /// Which bus; the embedded one needs nothing else.
     pub backend: Backend,
-    /// Where the store, the sockets and run files stand.
+    /// Where the store, the spool, the sockets and run files stand.
     pub data_dir: PathBuf,
+    /// Kafka: before the names of consumer groups, transactional ids and state logs.
+    pub prefix: String,
+    /// Kafka: before the names of all topics.
+    pub topic_prefix: String,
+    /// Kafka: create missing topics; otherwise they are only verified.
+    pub create_topics: bool,
+    /// Kafka: replicas of each topic; 0 means three, or as many as there are brokers.
+    pub replication_factor: u16,
+    /// Kafka: name of this replica; empty derives one from machine and data directory, which is free here and now.
+    pub instance: String,
+    /// Kafka: a replica that comes back under its name gets its partitions back at once. Off for fleets that grow and shrink.
+    pub static_membership: bool,
 }
 
 /// Kinds of bus.
@@ -36,11 +51,22 @@ pub struct BusSettings {
 pub enum Backend {
     /// The durable log in this process.
     Embedded,
+    /// Apache Kafka 4.0 or later, or what speaks its protocol with transactions.
+    Kafka,
 }
 
 impl Default for BusSettings {
     fn default() -> Self {
-        Self { backend: Backend::Embedded, data_dir: default_data_dir() }
+        Self {
+            backend: Backend::Embedded,
+            data_dir: default_data_dir(),
+            prefix: "nephoscope".into(),
+            topic_prefix: String::new(),
+            create_topics: true,
+            replication_factor: 0,
+            instance: String::new(),
+            static_membership: true,
+        }
     }
 }
 
@@ -52,6 +78,13 @@ pub struct ListenSettings {
     pub admin: String,
     /// File that holds the token; empty makes one in the data directory.
     pub token_file: String,
+}
+
+impl ListenSettings {
+    /// Where a single part answers: several of them run on one machine.
+    pub fn of_part() -> Self {
+        Self { admin: "127.0.0.1:0".into(), ..Self::default() }
+    }
 }
 
 impl Default for ListenSettings {
@@ -115,6 +148,22 @@ pub struct ConfigFile {
     figment: Figment,
     path: Option<PathBuf>,
     sections: Vec<(&'static str, toml::Table)>,
+    /// Where the keys of free sections come from, by section and key.
+    origins: BTreeMap<(&'static str, String), String>,
+}
+
+/// One key of a section whose keys we do not know: dotted, whether it was written quoted, as nested tables, or in the
+/// environment with `_`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Property {
+    /// Its dotted name.
+    pub name: String,
+    /// Its value as text.
+    pub value: String,
+    /// File or environment, where known.
+    pub place: Option<String>,
+    /// Whether it comes from the environment.
+    pub is_environment: bool,
 }
 
 impl ConfigFile {
@@ -132,7 +181,7 @@ impl ConfigFile {
         let path = named.or_else(|| usual.into_iter().find(|path| path.is_file()));
         let file = path.as_ref().map(|path| Figment::from(Toml::file_exact(path))).unwrap_or_default();
         let env = Env::prefixed(ENV_PREFIX).filter(|key| key.as_str().contains("__")).split("__");
-        let this = Self { figment: file.merge(env), path, sections: Vec::new() };
+        let this = Self { figment: file.merge(env), path, sections: Vec::new(), origins: BTreeMap::new() };
         this.figment.extract::<Value>().map_err(|error| this.describe(error, ""))?;
         Ok(this)
     }
@@ -153,7 +202,15 @@ impl ConfigFile {
     /// # Errors
     /// If a key is unknown or a value does not fit.
     pub fn section<T: Serialize + DeserializeOwned + Default>(&mut self, name: &'static str) -> Result<T, ConfigFileError> {
-        let defaults = Figment::from(Serialized::default(name, T::default()));
+        self.section_or(name, T::default())
+    }
+
+    /// Reads a section; what it lacks is as in `defaults`.
+    ///
+    /// # Errors
+    /// If a key is unknown or a value does not fit.
+    pub fn section_or<T: Serialize + DeserializeOwned>(&mut self, name: &'static str, defaults: T) -> Result<T, ConfigFileError> {
+        let defaults = Figment::from(Serialized::default(name, defaults));
         let value: T = defaults.merge(&self.figment).extract_inner(name).map_err(|error| self.describe(error, name))?;
         let table = toml::Table::try_from(&value).map_err(|error| ConfigFileError {
             place: None,
@@ -162,6 +219,54 @@ impl ConfigFile {
         })?;
         self.sections.push((name, table));
         Ok(value)
+    }
+
+    /// Reads a section whose keys only its reader knows. Values of `secrets` are not kept for printing.
+    ///
+    /// # Errors
+    /// If a value is neither text, number nor boolean.
+    pub fn properties(&mut self, section: &'static str, secrets: &[&str]) -> Result<Vec<Property>, ConfigFileError> {
+        let mut found = Vec::new();
+        if let Ok(value) = self.figment.find_value(section) {
+            self.flatten(section, "", &value, &mut found)?;
+        }
+        let mut table = toml::Table::new();
+        for property in &found {
+            let is_literal = secrets.contains(&property.name.as_str()) && property.is_environment;
+            let shown = if is_literal { environment_name(section, &property.name) } else { property.value.clone() };
+            table.insert(property.name.clone(), shown.into());
+            self.origins.insert((section, property.name.clone()), property.place.clone().unwrap_or_else(|| "command line".into()));
+        }
+        self.sections.push((section, table));
+        Ok(found)
+    }
+
+    fn flatten(&self, section: &str, path: &str, value: &Value, into: &mut Vec<Property>) -> Result<(), ConfigFileError> {
+        let place = self.place_of(value.tag());
+        let text = match value {
+            Value::Dict(_, inner) => {
+                for (key, value) in inner {
+                    let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+                    self.flatten(section, &path, value, into)?;
+                }
+                return Ok(());
+            }
+            Value::String(_, text) => text.clone(),
+            Value::Char(_, char) => char.to_string(),
+            Value::Bool(_, value) => value.to_string(),
+            Value::Num(_, number) => match (number.to_i128(), number.to_u128(), number.to_f64()) {
+                (Some(number), ..) => number.to_string(),
+                (_, Some(number), _) => number.to_string(),
+                (.., number) => number.unwrap_or_default().to_string(),
+            },
+            Value::Array(..) | Value::Empty(..) => {
+                let problem = "found a list, expected text, a number or a boolean".into();
+                return Err(ConfigFileError { place, key: format!("{section}.{path}"), problem });
+            }
+        };
+        let is_environment = place.as_deref() == Some("environment");
+        into.push(Property { name: path.replace('_', "."), value: text, place, is_environment });
+        Ok(())
     }
 
     /// Refuses what no part has read.
@@ -184,7 +289,7 @@ impl ConfigFile {
     pub fn print(&self) -> String {
         let mut text = String::from("# effective configuration; the comment behind each value says where it comes from\n");
         for (name, table) in &self.sections {
-            self.print_table(name, table, &mut text);
+            self.print_table(&[name], table, &mut text);
         }
         text
     }
@@ -195,17 +300,31 @@ impl ConfigFile {
         serde_json::Value::Object(sections.collect())
     }
 
-    fn print_table(&self, path: &str, table: &toml::Table, text: &mut String) {
-        text.push_str(&format!("\n[{path}]\n"));
+    fn print_table(&self, path: &[&str], table: &toml::Table, text: &mut String) {
+        text.push_str(&format!("\n[{}]\n", path.iter().map(|key| quoted(key)).collect::<Vec<_>>().join(".")));
         for (key, value) in table.iter().filter(|(_, value)| !value.is_table()) {
-            let origin = self.figment.find_metadata(&format!("{path}.{key}")).map_or("default".into(), origin);
-            text.push_str(&format!("{key} = {value} # {origin}\n"));
+            let origin = self.origin_of(path, key);
+            text.push_str(&format!("{} = {value} # {origin}\n", quoted(key)));
         }
         for (key, value) in table {
             if let Some(table) = value.as_table() {
-                self.print_table(&format!("{path}.{key}"), table, text);
+                self.print_table(&[path, &[key]].concat(), table, text);
             }
         }
+    }
+
+    /// Where a value comes from, in words.
+    fn origin_of(&self, path: &[&str], key: &str) -> String {
+        if let Some((_, origin)) = self.origins.iter().find(|((section, name), _)| path == [*section] && name == key) {
+            return origin.clone();
+        }
+        let root = path.first().and_then(|section| self.figment.find_value(section).ok());
+        let step = |value: Value, key: &&str| match value {
+            Value::Dict(_, mut inner) => inner.remove(*key),
+            _ => None,
+        };
+        let found = root.and_then(|root| path.iter().skip(1).chain([&key]).try_fold(root, step));
+        found.and_then(|value| self.place_of(value.tag())).unwrap_or_else(|| "default".into())
     }
 
     fn place_of(&self, tag: Tag) -> Option<String> {
@@ -238,6 +357,16 @@ fn origin(metadata: &Metadata) -> String {
         _ if metadata.name.contains("environment") => "environment".into(),
         _ => "command line".into(),
     }
+}
+
+/// A key as it is written in TOML.
+fn quoted(key: &str) -> String {
+    if key.contains('.') { format!("\"{key}\"") } else { key.to_owned() }
+}
+
+/// How a configuration file refers to a secret that came from the environment.
+fn environment_name(section: &str, property: &str) -> String {
+    format!("env:{ENV_PREFIX}{}__{}", section.to_uppercase(), property.replace('.', "_").to_uppercase())
 }
 
 /// `; did you mean "x"?`, or the whole list where nothing is near.

@@ -10,12 +10,13 @@ use std::{
     time::Duration,
 };
 
-use schemas::{Severity, topics};
+use schemas::Severity;
 use serde::Serialize;
-use stream_core::{Processor, TopicName};
+use stream_core::Processor;
 
 use crate::{
-    bus::{Bus, BusError, TopicSpec},
+    bus::{Bus, BusError},
+    layout::{self, LayoutSettings},
     loss::{self, Loss},
     metrics::{Metrics, Part, SourceMetrics, StageMetrics},
     publish::{Publish, PublishBatch},
@@ -112,24 +113,12 @@ impl Engine {
         self.view.loss.clone()
     }
 
-    /// Creates every topic of the table, with its dead letters, as the embedded bus lays them out.
+    /// Creates every topic of the table, with its dead letters, as the table lays them out for such a bus.
     ///
     /// # Errors
     /// If a topic exists in another shape.
     pub fn ensure_topics(bus: &dyn Bus) -> Result<(), BusError> {
-        let spec = |name: &str| {
-            let layout = topics::layout(name)?;
-            Some(TopicSpec {
-                name: TopicName::new(name),
-                partitions: layout.partitions_embedded,
-                cleanup: layout.cleanup,
-                retention_ms: layout.retention_ms_embedded,
-                retention_bytes: layout.retention_bytes_embedded,
-            })
-        };
-        let names = topics::TOPICS.iter().flat_map(|topic| [topic.name.to_string(), format!("{}{}", topic.name, topics::DLQ_SUFFIX)]);
-        let specs: Vec<_> = names.filter_map(|name| spec(&name)).collect();
-        bus.ensure_topics(&specs)
+        bus.ensure_topics(&layout::specs(bus.backend(), &LayoutSettings::default()))
     }
 
     /// Starts a processor on a thread of its own. If it ever stops with an error, the others run on and an alert says so.
@@ -170,12 +159,12 @@ impl Engine {
         Ok(metrics.metered(self.bus.publisher(source)?))
     }
 
-    /// Starts the thread that publishes losses and stopped parts as alerts.
+    /// Starts the thread that publishes losses and stopped parts as alerts, in the name of a process.
     ///
     /// # Errors
     /// If its publisher cannot be opened.
-    pub fn spawn_watch(&mut self) -> Result<(), BusError> {
-        let mut publisher = self.bus.publisher(RUNTIME_SOURCE)?;
+    pub fn spawn_watch(&mut self, process: &str) -> Result<(), BusError> {
+        let mut publisher = self.bus.publisher(&format!("{RUNTIME_SOURCE}-{process}"))?;
         let (loss, stopped, closing) = (self.loss(), Arc::clone(&self.stopped), Arc::clone(&self.closing));
         let clock = SystemClock;
         let run = move || {

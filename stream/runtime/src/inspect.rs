@@ -29,8 +29,8 @@ pub struct PartitionStatus {
     pub start: NextOffset,
     /// The position after the last record.
     pub next: NextOffset,
-    /// Bytes on disk.
-    pub bytes: u64,
+    /// Bytes on disk, where the bus can tell.
+    pub bytes: Option<u64>,
 }
 
 /// How much one read may bring, and how long it waits for a first record.

@@ -9,6 +9,9 @@ pub mod embedded;
 pub mod engine;
 pub mod gathered;
 pub mod inspect;
+#[cfg(feature = "kafka")]
+pub mod kafka;
+pub mod layout;
 pub mod loss;
 pub mod metrics;
 #[cfg_attr(not(feature = "sim"), allow(dead_code))]
@@ -22,6 +25,7 @@ pub mod settings;
 #[cfg(feature = "sim")]
 pub mod sim;
 pub mod source;
+pub mod spool;
 pub mod state;
 pub mod time;
 pub mod worker;

@@ -19,10 +19,13 @@ use tracing_subscriber::EnvFilter;
 
 use crate::{
     api::{ApiConfig, ApiServer, ApiState},
-    bus::BusError,
-    config::{BusSettings, ConfigFile, ConfigFileError, ListenSettings, LogFormat, TelemetrySettings},
+    bus::{Bus, BusError},
+    config::{Backend, BusSettings, ConfigFile, ConfigFileError, ListenSettings, LogFormat, TelemetrySettings},
     embedded::{EmbeddedBus, EmbeddedConfig},
     engine::{Engine, error_chain},
+    inspect::Inspect,
+    kafka::{KafkaBus, KafkaSettings},
+    layout::{self, LayoutSettings},
     settings::EngineSettings,
     source::{Source, SourceContext},
     worker::VERSION,
@@ -36,6 +39,8 @@ pub const SOCKET_FILE: &str = "api.sock";
 pub const TOKEN_FILE: &str = "token";
 /// Pid, address and version of the running process, within the data directory.
 pub const RUN_FILE: &str = "run.json";
+/// The process that runs every part.
+pub const UMBRELLA: &str = "up";
 /// Exit code of a wrong command line or configuration.
 const USAGE: u8 = 2;
 
@@ -48,9 +53,46 @@ pub struct ProcessArgs {
     /// Where state is kept [default: /var/lib/nephoscope as root, else ~/.local/state/nephoscope]
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
+    /// Which bus: embedded, or kafka://HOST:PORT[,HOST:PORT…] [default: what the configuration says, else embedded]
+    #[arg(long, value_name = "BUS", value_parser = BusArg::parse)]
+    pub bus: Option<BusArg>,
     /// Print the effective configuration with the origin of each value, and end
     #[arg(long)]
     pub print_config: bool,
+}
+
+/// The bus as a command line names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BusArg {
+    /// The durable log in this process.
+    Embedded,
+    /// Kafka, with the brokers to ask first.
+    Kafka(String),
+}
+
+impl BusArg {
+    /// Reads `embedded` or `kafka://host:port,…`.
+    ///
+    /// # Errors
+    /// If it is neither.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        match text.strip_prefix("kafka://") {
+            Some(brokers) if !brokers.is_empty() => Ok(Self::Kafka(brokers.trim_end_matches('/').into())),
+            None if text == "embedded" => Ok(Self::Embedded),
+            _ => Err("expected embedded or kafka://HOST:PORT".into()),
+        }
+    }
+
+    /// Puts it above file and environment.
+    pub fn set(&self, file: &mut ConfigFile) {
+        match self {
+            Self::Embedded => file.set("bus.backend", Backend::Embedded),
+            Self::Kafka(brokers) => {
+                file.set("bus.backend", Backend::Kafka);
+                file.set("kafka.bootstrap.servers", brokers);
+            }
+        }
+    }
 }
 
 /// The sections that every binary reads.
@@ -62,6 +104,10 @@ pub struct ProcessSettings {
     pub engine: EngineSettings,
     /// `[embedded]`.
     pub embedded: EmbeddedConfig,
+    /// `[kafka]`.
+    pub kafka: KafkaSettings,
+    /// `[topics]`.
+    pub topics: LayoutSettings,
     /// `[listen]`.
     pub listen: ListenSettings,
     /// `[telemetry]`.
@@ -69,15 +115,22 @@ pub struct ProcessSettings {
 }
 
 impl ProcessSettings {
-    /// Reads the shared sections.
+    /// Reads the shared sections; a process listens as `listen` says unless it is told otherwise.
     ///
     /// # Errors
     /// If one has an unknown key or a bad value.
-    pub fn read(file: &mut ConfigFile, args: &ProcessArgs) -> Result<Self, ConfigFileError> {
+    pub fn read(file: &mut ConfigFile, args: &ProcessArgs, listen: ListenSettings) -> Result<Self, ConfigFileError> {
         if let Some(dir) = &args.data_dir {
             file.set("bus.data_dir", dir);
         }
+        if let Some(bus) = &args.bus {
+            bus.set(file);
+        }
+        let topics: LayoutSettings = file.section("topics")?;
+        topics.check()?;
         Ok(Self {
+            topics,
+            kafka: KafkaSettings::read(file)?,
             bus: file.section("bus")?,
             engine: EngineSettings {
                 batch: file.section("batch")?,
@@ -86,7 +139,7 @@ impl ProcessSettings {
                 dlq: file.section("dlq")?,
             },
             embedded: file.section("embedded")?,
-            listen: file.section("listen")?,
+            listen: file.section_or("listen", listen)?,
             telemetry: file.section("telemetry")?,
         })
     }
@@ -119,10 +172,10 @@ pub fn signal_flag() -> std::io::Result<Arc<AtomicBool>> {
 pub fn run<P: Processor>() -> ExitCode {
     exit(P::NAME, |args| {
         let mut file = ConfigFile::load(args.config.as_deref())?;
-        let settings = ProcessSettings::read(&mut file, args)?;
+        let settings = ProcessSettings::read(&mut file, args, ListenSettings::of_part())?;
         let config: P::Config = file.section(section_name(P::NAME))?;
         let Some(stop) = begin(args, &file, &settings)? else { return Ok(()) };
-        let mut running = Running::open(&settings)?;
+        let mut running = Running::open(P::NAME, &settings)?;
         running.engine.spawn::<P>(config)?;
         let api = running.serve(&file, &settings, Router::new())?;
         let view = running.engine.view();
@@ -137,10 +190,10 @@ pub fn run<P: Processor>() -> ExitCode {
 pub fn run_source<S: Source>() -> ExitCode {
     exit(S::NAME, |args| {
         let mut file = ConfigFile::load(args.config.as_deref())?;
-        let settings = ProcessSettings::read(&mut file, args)?;
+        let settings = ProcessSettings::read(&mut file, args, ListenSettings::of_part())?;
         let config: S::Config = file.section(section_name(S::NAME))?;
         let Some(stop) = begin(args, &file, &settings)? else { return Ok(()) };
-        let running = Running::open(&settings)?;
+        let running = Running::open(S::NAME, &settings)?;
         let source = S::start(config, running.source_context(S::NAME, &settings)?)?;
         let api = running.serve(&file, &settings, Router::new())?;
         let outcome = wait_until(&stop, || source.failed());
@@ -217,9 +270,49 @@ pub fn token(listen: &ListenSettings, data_dir: &Path) -> Result<String, AnyErro
 /// An open bus with an engine and an API on it.
 pub struct Running {
     /// The bus.
-    pub bus: EmbeddedBus,
+    pub bus: OpenBus,
     /// The parts.
     pub engine: Engine,
+    /// Where socket and run file stand.
+    run_dir: PathBuf,
+}
+
+/// The bus that the configuration names.
+#[derive(Clone)]
+pub enum OpenBus {
+    /// The durable log in this process.
+    Embedded(EmbeddedBus),
+    /// Kafka.
+    Kafka(KafkaBus),
+}
+
+impl OpenBus {
+    /// Opens it.
+    ///
+    /// # Errors
+    /// If the data directory cannot be used, or a property of Kafka's clients has a bad value.
+    pub fn open(settings: &ProcessSettings) -> Result<Self, BusError> {
+        Ok(match settings.bus.backend {
+            Backend::Embedded => Self::Embedded(EmbeddedBus::open(&settings.bus.data_dir, settings.embedded.clone())?),
+            Backend::Kafka => Self::Kafka(KafkaBus::open(settings.bus.clone(), settings.kafka.clone())?),
+        })
+    }
+
+    /// As the engine sees it.
+    pub fn as_bus(&self) -> Arc<dyn Bus> {
+        match self {
+            Self::Embedded(bus) => Arc::new(bus.clone()),
+            Self::Kafka(bus) => Arc::new(bus.clone()),
+        }
+    }
+
+    /// As people and tools see it.
+    pub fn as_inspect(&self) -> Arc<dyn Inspect> {
+        match self {
+            Self::Embedded(bus) => Arc::new(bus.clone()),
+            Self::Kafka(bus) => Arc::new(bus.clone()),
+        }
+    }
 }
 
 impl Running {
@@ -227,12 +320,20 @@ impl Running {
     ///
     /// # Errors
     /// If the data directory cannot be used or another process uses it.
-    pub fn open(settings: &ProcessSettings) -> Result<Self, BusError> {
-        let bus = EmbeddedBus::open(&settings.bus.data_dir, settings.embedded.clone())?;
-        Engine::ensure_topics(&bus)?;
-        let mut engine = Engine::new(Arc::new(bus.clone()), settings.engine.clone());
-        engine.spawn_watch()?;
-        Ok(Self { bus, engine })
+    pub fn open(process: &str, settings: &ProcessSettings) -> Result<Self, BusError> {
+        let bus = OpenBus::open(settings)?;
+        bus.as_bus().ensure_topics(&layout::specs(settings.bus.backend, &settings.topics))?;
+        let mut engine = Engine::new(bus.as_bus(), settings.engine.clone());
+        engine.spawn_watch(process)?;
+        let data_dir = settings.bus.data_dir.clone();
+        let run_dir = match &bus {
+            // Several processes share a data directory, and each replica answers for itself; `up` is the one that is asked.
+            OpenBus::Kafka(bus) if process != UMBRELLA => data_dir.join(process).join(bus.replica(process)?),
+            _ => data_dir,
+        };
+        std::fs::create_dir_all(&run_dir)
+            .map_err(|source| BusError::Io { what: format!("cannot create {}", run_dir.display()), source })?;
+        Ok(Self { bus, engine, run_dir })
     }
 
     /// What a collector needs.
@@ -248,24 +349,25 @@ impl Running {
     /// # Errors
     /// If the address is taken or the token file cannot be read.
     pub fn serve(&self, file: &ConfigFile, settings: &ProcessSettings, routes: Router) -> Result<ApiServer, AnyError> {
-        let data_dir = &settings.bus.data_dir;
         let listen = settings.listen.admin.parse().map_err(|_| ConfigFileError {
             place: None,
             key: "listen.admin".into(),
             problem: format!("found {:?}, expected an address such as 127.0.0.1:7700", settings.listen.admin),
         })?;
-        let token = token(&settings.listen, data_dir)?;
-        let state = ApiState { inspect: Arc::new(self.bus.clone()), engine: self.engine.view(), config: file.to_json(), routes };
-        let api = ApiServer::start(ApiConfig { listen, socket: data_dir.join(SOCKET_FILE), token }, state)?;
+        let token = token(&settings.listen, &settings.bus.data_dir)?;
+        let state = ApiState { inspect: self.bus.as_inspect(), engine: self.engine.view(), config: file.to_json(), routes };
+        let api = ApiServer::start(ApiConfig { listen, socket: self.run_dir.join(SOCKET_FILE), token }, state)?;
         let run = serde_json::json!({ "pid": std::process::id(), "address": api.address().to_string(), "version": VERSION });
-        std::fs::write(data_dir.join(RUN_FILE), run.to_string())?;
+        std::fs::write(self.run_dir.join(RUN_FILE), run.to_string())?;
         Ok(api)
     }
 
     /// Lets every part finish, then closes the bus.
     pub fn stop(self) {
         self.engine.stop();
-        self.bus.close();
+        if let OpenBus::Embedded(bus) = self.bus {
+            bus.close();
+        }
     }
 }
 

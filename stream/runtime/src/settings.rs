@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use stream_core::Lateness;
 
-use crate::bus::BatchLimits;
+use crate::{bus::BatchLimits, config::Backend};
 
 /// `[batch]`: when a batch is full.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,7 +15,8 @@ pub struct BatchSettings {
     pub records_max: usize,
     /// Bytes in one batch.
     pub bytes_max: usize,
-    /// Time since the first record of a batch; 20 ms, since a commit on the embedded bus is cheap.
+    /// Time since the first record of a batch; 0 lets the bus decide: 20 ms where a commit is cheap (embedded), 100 ms, as
+    /// Kafka Streams, where it costs several round trips (Kafka).
     pub batch_ms: u64,
     /// A batch ends when nothing came for this long.
     pub quiet_ms: u64,
@@ -25,16 +26,22 @@ pub struct BatchSettings {
 
 impl Default for BatchSettings {
     fn default() -> Self {
-        Self { records_max: 50_000, bytes_max: 16 << 20, batch_ms: 20, quiet_ms: 10, process_ms_max: 3_000 }
+        Self { records_max: 50_000, bytes_max: 16 << 20, batch_ms: 0, quiet_ms: 10, process_ms_max: 3_000 }
     }
 }
 
 impl BatchSettings {
-    pub(crate) fn limits(&self) -> BatchLimits {
+    /// The limits of a batch on such a bus.
+    pub(crate) fn limits(&self, backend: Backend) -> BatchLimits {
+        let batch_ms = match (self.batch_ms, backend) {
+            (0, Backend::Embedded) => 20,
+            (0, Backend::Kafka) => 100,
+            (batch_ms, _) => batch_ms,
+        };
         BatchLimits {
             records_max: self.records_max,
             bytes_max: self.bytes_max,
-            batch_time_max: Duration::from_millis(self.batch_ms),
+            batch_time_max: Duration::from_millis(batch_ms),
             quiet: Duration::from_millis(self.quiet_ms),
         }
     }
@@ -44,7 +51,8 @@ impl BatchSettings {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct StateSettings {
-    /// A snapshot is due when replaying would cost this much CPU time (or twenty times the last snapshot, if that is more).
+    /// A snapshot is due when replaying would cost this much CPU time (or four times the last snapshot, if that is more). One
+    /// second, so that a restart after a crash, which also has to read the state, is back within two.
     pub replay_cpu_ms: u64,
     /// A snapshot is written when nothing came for this long.
     pub idle_snapshot_s: u64,
@@ -54,7 +62,7 @@ pub struct StateSettings {
 
 impl Default for StateSettings {
     fn default() -> Self {
-        Self { replay_cpu_ms: 2_000, idle_snapshot_s: 60, state_bytes_max: 128 << 20 }
+        Self { replay_cpu_ms: 1_000, idle_snapshot_s: 60, state_bytes_max: 128 << 20 }
     }
 }
 

@@ -222,7 +222,7 @@ impl<P: Processor> Worker<P> {
             Some(session) => session,
             None => self.session.insert(self.bus.open(&self.spec)?),
         };
-        session.gather(&self.settings.batch.limits(), &mut self.gathered)?;
+        session.gather(&self.settings.batch.limits(self.bus.backend()), &mut self.gathered)?;
         self.metrics.gathered(self.gathered.records().map(|(at, _)| at));
         for (at, _) in self.gathered.records() {
             if let Some(Slot::Replaying(owned, _) | Slot::Running(owned)) = self.slots.get_mut(at) {
@@ -258,7 +258,10 @@ impl<P: Processor> Worker<P> {
                 self.first_reject.remove(&at);
             }
             PartitionEvent::AtEnd(at) => match (self.slots.get_mut(&at), self.feeds.get_mut(&at)) {
-                (Some(Slot::Replaying(owned, _) | Slot::Running(owned)), _) => owned.at_end = true,
+                (Some(Slot::Replaying(owned, _) | Slot::Running(owned)), _) => {
+                    owned.at_end = true;
+                    self.metrics.update(|totals| _ = totals.instances.get_mut(&at).map(|instance| instance.lag = 0));
+                }
                 (_, Some(feed)) => feed.at_end = feed.open,
                 _ => {}
             },

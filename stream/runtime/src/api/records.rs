@@ -45,7 +45,7 @@ pub(super) struct TopicView {
     key: &'static str,
     cleanup: &'static str,
     records: u64,
-    bytes: u64,
+    bytes: Option<u64>,
     partitions: Vec<PartitionView>,
 }
 
@@ -54,7 +54,7 @@ struct PartitionView {
     partition: usize,
     start: u64,
     next: u64,
-    bytes: u64,
+    bytes: Option<u64>,
 }
 
 /// All topics.

@@ -71,7 +71,7 @@ fn status_blocking(shared: &Shared) -> Result<StatusView, ApiError> {
         ready: shared.engine.not_ready().is_empty(),
         rss_bytes: rss_bytes(),
         disk: DiskView {
-            topics_bytes: topics.iter().flat_map(|topic| &topic.partitions).map(|at| at.bytes).sum(),
+            topics_bytes: topics.iter().flat_map(|topic| &topic.partitions).filter_map(|at| at.bytes).sum(),
             free_bytes: free_bytes(&shared.data_dir),
         },
         stages: shared.engine.stages().into_iter().map(stage).collect(),

@@ -4,9 +4,14 @@ use std::{
     fs::{File, OpenOptions, TryLockError},
     io::{self, Read, Seek, Write},
     path::Path,
+    time::Duration,
 };
 
+use super::time;
 use crate::bus::BusError;
+
+/// How long a process that starts waits for readers.
+const READERS_WAIT: Duration = Duration::from_secs(2);
 
 /// Holds the lock until it is dropped; the end of the process frees it too (flock).
 #[derive(Debug)]
@@ -24,10 +29,17 @@ impl Drop for DirectoryLock {
 }
 
 impl DirectoryLock {
-    /// Takes the lock for writing, and leaves the process id in the file.
+    /// Takes the lock for writing, and leaves the process id in the file. Waits a moment for commands that read the store
+    /// while nobody runs.
     pub(super) fn exclusive(directory: &Path) -> Result<Self, BusError> {
         let mut file = open(directory)?;
-        taken(directory, &mut file, File::try_lock)?;
+        let until = time::instant() + READERS_WAIT;
+        while let Err(error) = taken(directory, &mut file, File::try_lock) {
+            if time::instant() > until {
+                return Err(error);
+            }
+            std::thread::sleep(READERS_WAIT / 40);
+        }
         let written = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", std::process::id()));
         // On a full disk the id is missing from an error message that may never be printed.
         drop(written);

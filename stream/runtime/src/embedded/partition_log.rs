@@ -132,7 +132,7 @@ impl PartitionLog {
     /// Start, end and size.
     pub(super) fn status(&self) -> PartitionStatus {
         let state = self.lock();
-        PartitionStatus { start: state.start(), next: state.next, bytes: state.bytes() }
+        PartitionStatus { start: state.start(), next: state.next, bytes: Some(state.bytes()) }
     }
 
     /// Where the first record at or after `from` stands.

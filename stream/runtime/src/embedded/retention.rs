@@ -26,7 +26,7 @@ pub(super) fn retain(shared: &Shared, now: EventTime) -> u64 {
             remove(log, &entry);
         }
     }
-    let mut total: u64 = logs.iter().map(|log| log.status().bytes).sum();
+    let mut total: u64 = logs.iter().filter_map(|log| log.status().bytes).sum();
     for class in [Class::Data, Class::DeadLetters] {
         while total > shared.config.bytes_max {
             let victims = logs.iter().filter(|log| class_of(log.at.topic.as_str()) == class);

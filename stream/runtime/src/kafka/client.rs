@@ -1,0 +1,226 @@
+//! What every client of librdkafka shares: its log goes to ours, and its failures become words that an operator can use.
+
+use std::{
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use rdkafka::{
+    ClientContext,
+    config::RDKafkaLogLevel,
+    consumer::{BaseConsumer, Consumer, ConsumerContext, RebalanceProtocol},
+    error::{KafkaError, RDKafkaErrorCode},
+    message::DeliveryResult,
+    producer::ProducerContext,
+    topic_partition_list::{Offset, TopicPartitionList},
+    types::RDKafkaRespErr,
+};
+
+use crate::bus::BusError;
+
+/// One question to the broker takes this long at most; the caller asks again.
+pub(super) const ASK: Duration = Duration::from_secs(5);
+
+/// Time that never goes back, for waits.
+#[allow(clippy::disallowed_methods, reason = "a bus is an edge")]
+pub(super) fn now() -> Instant {
+    Instant::now()
+}
+
+/// A client that only asks.
+pub(super) struct Asking;
+
+impl ClientContext for Asking {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!(target: "librdkafka", %error, reason);
+    }
+}
+
+impl ConsumerContext for Asking {}
+
+/// What happened to the assignment of a group's member.
+#[derive(Debug)]
+pub(super) enum Change {
+    /// These partitions are ours now; they are paused at their beginning.
+    Assigned(Vec<(String, i32)>),
+    /// These are ours no more.
+    Revoked(Vec<(String, i32)>),
+    /// The client refused to follow.
+    Failed(KafkaError),
+}
+
+/// A member of a consumer group. The rebalance callback runs inside `poll`, on the thread that polls: it only takes the
+/// partitions over or gives them up, and notes the change. (The hooks of crate rdkafka assign twice when their owner
+/// assigns too.)
+#[derive(Default)]
+pub(super) struct Member {
+    changes: Mutex<Vec<Change>>,
+    is_changed: AtomicBool,
+}
+
+impl Member {
+    /// The changes since the last call.
+    pub(super) fn take_changes(&self) -> Vec<Change> {
+        if !self.is_changed.swap(false, Ordering::Relaxed) {
+            return Vec::new();
+        }
+        std::mem::take(&mut self.changes.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn note(&self, change: Change) {
+        self.changes.lock().unwrap_or_else(PoisonError::into_inner).push(change);
+        self.is_changed.store(true, Ordering::Relaxed);
+    }
+}
+
+impl ClientContext for Member {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!(target: "librdkafka", %error, reason);
+    }
+}
+
+impl ConsumerContext for Member {
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, what: RDKafkaRespErr, partitions: &mut TopicPartitionList) {
+        let is_cooperative = matches!(consumer.rebalance_protocol(), RebalanceProtocol::Cooperative);
+        let named = partitions.elements().iter().map(|element| (element.topic().to_owned(), element.partition())).collect();
+        let (followed, change) = if what == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
+            (take_over(consumer, partitions, is_cooperative), Change::Assigned(named))
+        } else if is_cooperative {
+            (consumer.incremental_unassign(partitions), Change::Revoked(named))
+        } else {
+            (consumer.unassign(), Change::Revoked(named))
+        };
+        self.note(followed.map_or_else(Change::Failed, |()| change));
+    }
+}
+
+/// The beginning is only a place to be paused at: the true position comes from the state, once that has been read.
+fn take_over(consumer: &BaseConsumer<Member>, partitions: &TopicPartitionList, is_cooperative: bool) -> Result<(), KafkaError> {
+    let mut at_beginning = partitions.clone();
+    at_beginning.set_all_offsets(Offset::Beginning)?;
+    if is_cooperative {
+        consumer.incremental_assign(&at_beginning)?;
+    } else {
+        consumer.assign(&at_beginning)?;
+    }
+    // An empty assignment is normal, and there is nothing to pause in it.
+    if at_beginning.count() == 0 { Ok(()) } else { consumer.pause(&at_beginning) }
+}
+
+/// A producer's context: remembers the first record that could not be delivered. Successes are not reported at all.
+#[derive(Default)]
+pub(super) struct Deliveries(Mutex<Option<KafkaError>>);
+
+impl Deliveries {
+    /// The first failure since the last call.
+    pub(super) fn take_failure(&self) -> Option<KafkaError> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+impl ClientContext for Deliveries {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!(target: "librdkafka", %error, reason);
+    }
+}
+
+impl ProducerContext for Deliveries {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        if let Err((error, _)) = result {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| error.clone());
+        }
+    }
+}
+
+/// librdkafka's log lines, in ours. What it calls an error is for us a connection that it will try again.
+fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
+    match level {
+        // Properties that concern only producers or only consumers are given to both.
+        _ if facility == "CONFWARN" => tracing::debug!(target: "librdkafka", facility, "{message}"),
+        RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical | RDKafkaLogLevel::Error => {
+            tracing::warn!(target: "librdkafka", facility, "{message}{}", hint(message).map(|hint| format!("; {hint}")).unwrap_or_default());
+        }
+        RDKafkaLogLevel::Warning | RDKafkaLogLevel::Notice => tracing::info!(target: "librdkafka", facility, "{message}"),
+        RDKafkaLogLevel::Info | RDKafkaLogLevel::Debug => tracing::debug!(target: "librdkafka", facility, "{message}"),
+    }
+}
+
+/// What an operator can do about a failure that librdkafka words for programmers.
+fn hint(message: &str) -> Option<&'static str> {
+    const HINTS: [(&str, &str); 8] = [
+        ("SSL handshake failed", "check ssl.ca.location, and that this listener speaks TLS"),
+        ("SASL authentication error", "check sasl.mechanism, sasl.username and sasl.password"),
+        ("Disconnected while requesting ApiVersion", "the listener may expect TLS: set security.protocol"),
+        ("Connection refused", "is the broker up, and is this the address that it advertises?"),
+        ("Failed to resolve", "the broker advertises a name that this machine cannot resolve (advertised.listeners)"),
+        ("Unsupported SASL mechanism", "set sasl.mechanism to one that the listener offers"),
+        ("No provider for SASL mechanism", "PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 and OAUTHBEARER are built in"),
+        ("broker certificate could not be verified", "set ssl.ca.location to the authority that signed it"),
+    ];
+    HINTS.iter().find(|(text, _)| message.contains(text)).map(|(_, hint)| *hint)
+}
+
+/// An error of a client, with what was tried.
+pub(super) fn failed(what: &str, error: &KafkaError) -> BusError {
+    let text = format!("{what}: {error}");
+    let code = match error {
+        KafkaError::AdminOp(code) => Some(*code),
+        _ => error.rdkafka_error_code(),
+    };
+    match code {
+        Some(code) if is_refusal(code) => BusError::Fatal(match refusal_hint(code) {
+            Some(hint) => format!("{text}; {hint}"),
+            None => text,
+        }),
+        Some(_) => BusError::Lost(text),
+        // Wrong properties have no code.
+        None => BusError::Fatal(text),
+    }
+}
+
+/// Whether trying again cannot help.
+fn is_refusal(code: RDKafkaErrorCode) -> bool {
+    use RDKafkaErrorCode as C;
+    matches!(
+        code,
+        C::TopicAuthorizationFailed
+            | C::GroupAuthorizationFailed
+            | C::ClusterAuthorizationFailed
+            | C::TransactionalIdAuthorizationFailed
+            | C::InvalidConfig
+            | C::InvalidReplicationFactor
+            | C::PolicyViolation
+            | C::UnsupportedVersion
+            | C::Authentication
+            | C::SaslAuthenticationFailed
+    )
+}
+
+fn refusal_hint(code: RDKafkaErrorCode) -> Option<&'static str> {
+    use RDKafkaErrorCode as C;
+    match code {
+        C::TopicAuthorizationFailed => Some("this user lacks an ACL on the topic (docs/kafka.md lists them for each binary)"),
+        C::GroupAuthorizationFailed => Some("this user lacks Read on the consumer group (docs/kafka.md)"),
+        C::TransactionalIdAuthorizationFailed => Some("this user lacks Write and Describe on the transactional id (docs/kafka.md)"),
+        C::ClusterAuthorizationFailed => Some("this user lacks IdempotentWrite on the cluster (docs/kafka.md)"),
+        C::InvalidReplicationFactor => Some("there are fewer brokers than bus.replication_factor"),
+        _ => None,
+    }
+}

@@ -1,0 +1,91 @@
+//! The bus that many machines share: Apache Kafka 4.0 or later, spoken by librdkafka.
+//!
+//! ```text
+//! logs.raw.v1 ──read_committed──▶ group member ──▶ worker ──▶ one transaction:  outputs, dead letters  ──▶ topics
+//!                                  (positions                                    pos, journal, snapshot ──▶ <prefix>.<processor>.state
+//!                                   only from the state)                         positions              ──▶ consumer group
+//! ```
+//!
+//! Everything of a batch travels in one transaction, so all of it becomes visible or none. Who reads state reads it behind
+//! whatever its former owner had still under way ([`state_log`]). Who commits proves that it is still the member that
+//! restored ([`session`]). A replica that dies leaves an open transaction, which its successor of the same name, or a
+//! timeout shorter than the membership, aborts ([`transactions`]).
+
+mod client;
+mod inspect;
+mod instance;
+mod names;
+mod native;
+mod publisher;
+mod reader;
+mod routes;
+mod session;
+mod settings;
+mod shared;
+mod state_log;
+mod topics;
+mod transactions;
+
+use std::sync::Arc;
+
+use stream_core::TopicName;
+
+use self::shared::Shared;
+pub use self::{publisher::KafkaPublisher, session::KafkaSession, settings::KafkaSettings};
+use crate::{
+    bus::{Bus, BusError, Session, TopicSpec, WorkerSpec},
+    config::{Backend, BusSettings},
+    publish::Publish,
+};
+
+/// A Kafka bus; a handle that is cheap to clone.
+#[derive(Clone)]
+pub struct KafkaBus(Arc<Shared>);
+
+impl KafkaBus {
+    /// Makes the clients; brokers are asked at the first call.
+    ///
+    /// # Errors
+    /// If a property has a value that librdkafka does not know.
+    pub fn open(bus: BusSettings, settings: KafkaSettings) -> Result<Self, BusError> {
+        Ok(Self(Arc::new(Shared::open(bus, settings)?)))
+    }
+
+    /// The name of this replica of a part, which the next client of that part in this process will have.
+    ///
+    /// # Errors
+    /// If the data directory cannot be used.
+    pub fn replica(&self, part: &str) -> Result<String, BusError> {
+        Ok(self.0.claim(part)?.name.clone())
+    }
+
+    fn shared(&self) -> &Arc<Shared> {
+        &self.0
+    }
+}
+
+impl Bus for KafkaBus {
+    fn ensure_topics(&self, specs: &[TopicSpec]) -> Result<(), BusError> {
+        self.0.ensure(specs)
+    }
+
+    fn partitions(&self, topic: &TopicName) -> Result<u32, BusError> {
+        self.0.partitions(topic)
+    }
+
+    fn backend(&self) -> Backend {
+        Backend::Kafka
+    }
+
+    fn open(&self, spec: &WorkerSpec) -> Result<Box<dyn Session>, BusError> {
+        Ok(Box::new(KafkaSession::open(&self.0, spec)?))
+    }
+
+    fn publisher(&self, source: &str) -> Result<Box<dyn Publish>, BusError> {
+        Ok(Box::new(KafkaPublisher::open(&self.0, source)?))
+    }
+}
+
+fn missing(topic: &TopicName) -> BusError {
+    BusError::Fatal(format!("there is no topic {topic}; `nephoscope topics create` makes what is missing"))
+}
