@@ -5,6 +5,8 @@
 
 #![allow(clippy::disallowed_methods, reason = "a bench measures time")]
 
+mod support;
+
 use std::{
     path::Path,
     sync::Arc,
@@ -24,6 +26,7 @@ use stream_runtime::{
     time::{Clock, SystemClock, wall_clock},
     worker::Worker,
 };
+use support::Lines;
 
 const BATCH: usize = 1_000;
 const LINE_BYTES: usize = 233;
@@ -91,9 +94,9 @@ fn step_until(worker: &mut Worker<DrainProcessor>, metrics: &StageMetrics, recor
 fn publish(bus: &EmbeddedBus, records: usize) {
     let mut publisher = bus.publisher("bench").expect("opens a publisher");
     let mut batch = PublishBatch::default();
-    let mut lines = Lines(0x9e37_79b9_7f4a_7c15);
+    let mut lines = Lines::new();
     for n in 0..records {
-        let record = lines.record(n);
+        let record = record(&mut lines, n);
         let value = record.to_bytes().expect("is a record");
         batch.push(&topics::LOGS_RAW.into(), Some(record.host.as_bytes()), Some(&value), Default::default()).expect("fits");
         if batch.len() == BATCH || n + 1 == records {
@@ -103,48 +106,20 @@ fn publish(bus: &EmbeddedBus, records: usize) {
     }
 }
 
-/// Lines of a small service landscape: 40 templates with addresses, ids, durations and names, padded with a path.
-struct Lines(u64);
-
-impl Lines {
-    fn next(&mut self, below: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % below
-    }
-
-    fn record(&mut self, n: usize) -> LogRecord {
-        const VERBS: [&str; 8] = ["accepted", "closed", "retried", "rejected", "queued", "flushed", "opened", "forwarded"];
-        const THINGS: [&str; 5] = ["connection", "request", "block", "session", "lease"];
-        let (verb, thing) = (VERBS[self.next(8) as usize], THINGS[self.next(5) as usize]);
-        let mut line = format!(
-            "{verb} {thing} {:08x} from 10.0.{}.{}:{} after {} ms, {} bytes in /var/lib/app/",
-            self.next(u64::from(u32::MAX)),
-            self.next(256),
-            self.next(256),
-            self.next(65_536),
-            self.next(10_000),
-            self.next(1 << 20)
-        );
-        while line.len() < LINE_BYTES {
-            line.push_str(&format!("{:x}/", self.next(1 << 16)));
-        }
-        line.truncate(LINE_BYTES);
-        let now = wall_clock().micros();
-        LogRecord {
-            host: format!("host-{}", n % 16),
-            event_time: now,
-            observed_time: now,
-            time_source: TimeSource::Message,
-            facility: Some(3),
-            severity: Some(6),
-            app_name: Some("app".into()),
-            message_length: line.len() as i32,
-            raw: line.into_bytes(),
-            source: LogSource { kind: SourceKind::Udp, name: "127.0.0.1:5514".into(), peer: Some("127.0.0.1".into()) },
-            parse_status: ParseStatus::Rfc5424,
-            ..LogRecord::default()
-        }
+fn record(lines: &mut Lines, n: usize) -> LogRecord {
+    let (line, now) = (lines.message(LINE_BYTES), wall_clock().micros());
+    LogRecord {
+        host: format!("host-{}", n % 16),
+        event_time: now,
+        observed_time: now,
+        time_source: TimeSource::Message,
+        facility: Some(3),
+        severity: Some(6),
+        app_name: Some("app".into()),
+        message_length: line.len() as i32,
+        raw: line.into_bytes(),
+        source: LogSource { kind: SourceKind::Udp, name: "127.0.0.1:5514".into(), peer: Some("127.0.0.1".into()) },
+        parse_status: ParseStatus::Rfc5424,
+        ..LogRecord::default()
     }
 }
