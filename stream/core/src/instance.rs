@@ -99,13 +99,14 @@ impl<P: Processor> Instance<P> {
     }
 }
 
-enum Fault {
+/// Why a step failed.
+pub(crate) enum Fault {
     Rejected(Reject),
     Poisoned(Reject),
 }
 
 /// Runs a step; a panic or a broken limit is a fault, never more.
-fn guard(out: &mut Outbox, step: impl FnOnce(&mut Outbox) -> Result<(), Reject>) -> Result<(), Fault> {
+pub(crate) fn guard(out: &mut Outbox, step: impl FnOnce(&mut Outbox) -> Result<(), Reject>) -> Result<(), Fault> {
     let outcome = catch_unwind(AssertUnwindSafe(|| step(out)));
     if let Some(detail) = out.take_overflow() {
         return Err(Fault::Poisoned(Reject::new(RejectReason::OutputLimit, detail)));

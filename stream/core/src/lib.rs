@@ -49,6 +49,7 @@ mod outbox;
 mod processor;
 mod record;
 mod reject;
+mod sink;
 mod snapshot;
 
 pub use alert_book::{AlertBook, AlertDraft};
@@ -60,4 +61,5 @@ pub use processor::{ConfigError, Processor, config_hash};
 pub use record::{HeaderBuffer, Headers, RECORD_BYTES_MAX, Record};
 pub use reject::{Reject, RejectReason};
 pub use schemas::EventTime;
+pub use sink::{Delivered, Sink, SinkBatch, SinkError, SinkId, SinkInstance};
 pub use snapshot::{SnapshotReader, SnapshotWriter, StateError};

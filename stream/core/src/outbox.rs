@@ -299,6 +299,12 @@ impl Outbox {
         self.ordinal = 0;
     }
 
+    /// Takes back everything since a mark.
+    pub(crate) fn undo_to(&mut self, mark: Mark) {
+        self.begun = mark;
+        self.undo();
+    }
+
     fn push(
         &mut self,
         topic: &TopicName,

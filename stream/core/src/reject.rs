@@ -19,14 +19,24 @@ pub enum RejectReason {
     TooOld,
     /// It would cause more output than one record may.
     OutputLimit,
+    /// Whom a sink sent it to refuses it for good.
+    Refused,
     /// Processing it panicked.
     Panic,
 }
 
 impl RejectReason {
     /// All of them.
-    pub const ALL: [Self; 7] =
-        [Self::Undecodable, Self::UnknownSchema, Self::InvalidField, Self::TooLarge, Self::TooOld, Self::OutputLimit, Self::Panic];
+    pub const ALL: [Self; 8] = [
+        Self::Undecodable,
+        Self::UnknownSchema,
+        Self::InvalidField,
+        Self::TooLarge,
+        Self::TooOld,
+        Self::OutputLimit,
+        Self::Refused,
+        Self::Panic,
+    ];
 
     /// The word for headers and metrics.
     pub const fn as_str(self) -> &'static str {
@@ -37,6 +47,7 @@ impl RejectReason {
             Self::TooLarge => "too_large",
             Self::TooOld => "too_old",
             Self::OutputLimit => "output_limit",
+            Self::Refused => "refused",
             Self::Panic => "panic",
         }
     }
