@@ -25,9 +25,9 @@
 //! assert!(report.verified.outputs > 0);
 //! ```
 
-mod client;
+pub(crate) mod client;
 mod clock;
-mod cluster;
+pub(crate) mod cluster;
 mod faults;
 mod feeder;
 mod group;
