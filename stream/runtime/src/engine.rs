@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    path::Path,
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -12,7 +13,7 @@ use std::{
 
 use schemas::Severity;
 use serde::Serialize;
-use stream_core::Processor;
+use stream_core::{Processor, Sink};
 
 use crate::{
     bus::{Bus, BusError},
@@ -21,6 +22,8 @@ use crate::{
     metrics::{Metrics, Part, SourceMetrics, StageMetrics},
     publish::{Publish, PublishBatch},
     settings::EngineSettings,
+    sink::{self, SinkParts, SinkWorker},
+    spool::{SpoolSpec, Spooled},
     time::{Clock, SystemClock, wall_clock},
     worker::{Worker, WorkerError},
 };
@@ -129,23 +132,64 @@ impl Engine {
         let metrics = StageMetrics::default();
         let clock = Box::new(SystemClock);
         let mut worker = Worker::<P>::new(Arc::clone(&self.bus), config, self.settings.clone(), clock, self.loss(), metrics.clone())?;
-        self.view.metrics.add_stage(P::NAME, Part::Processor, metrics.clone(), self.bus.system(), self.bus.group(P::NAME));
-        lock(&self.view.stages).insert(P::NAME, Stage { metrics, stopped: None });
-        self.stop_flags.push(worker.stop_flag());
+        let stop = worker.stop_flag();
+        self.start(P::NAME, Part::Processor, metrics, stop, move || worker.run())
+    }
+
+    /// Starts a sink: a thread and a consumer group for each of its destinations, so that none holds up another. If one ever
+    /// stops with an error, the others run on and an alert says so.
+    ///
+    /// # Errors
+    /// If its configuration cannot work or a thread cannot be started.
+    pub fn spawn_sink<S: Sink>(&mut self, config: &S::Config) -> Result<(), WorkerError> {
+        for destination in S::destinations(config) {
+            let name: &'static str = sink::name::<S>(&destination)?.leak(); // once per process
+            let metrics = StageMetrics::default();
+            let mut worker = SinkWorker::<S>::new(SinkParts {
+                bus: Arc::clone(&self.bus),
+                name,
+                destination,
+                config: config.clone(),
+                settings: self.settings.clone(),
+                clock: Box::new(SystemClock),
+                wall: Box::new(wall_clock),
+                loss: self.loss(),
+                metrics: metrics.clone(),
+            })?;
+            let stop = worker.stop_flag();
+            self.start(name, Part::Sink, metrics, stop, move || worker.run())?;
+        }
+        Ok(())
+    }
+
+    /// Gives a worker its thread.
+    fn start(
+        &mut self,
+        name: &'static str,
+        part: Part,
+        metrics: StageMetrics,
+        stop: Arc<AtomicBool>,
+        work: impl FnOnce() -> Result<(), WorkerError> + Send + 'static,
+    ) -> Result<(), WorkerError> {
+        // Its life begins here: before its first round a worker is young, not dead.
+        metrics.ticked(SystemClock.monotonic());
+        self.view.metrics.add_stage(name, part, metrics.clone(), self.bus.system(), self.bus.group(name));
+        lock(&self.view.stages).insert(name, Stage { metrics, stopped: None });
+        self.stop_flags.push(stop);
         let (view, stopped, closing) = (self.view.clone(), Arc::clone(&self.stopped), Arc::clone(&self.closing));
         let run = move || {
-            let Err(error) = worker.run() else { return };
+            let Err(error) = work() else { return };
             let why = error_chain(&error);
-            tracing::error!(part = P::NAME, why, "part stopped");
-            if let Some(stage) = lock(&view.stages).get_mut(P::NAME) {
+            tracing::error!(part = name, why, "part stopped");
+            if let Some(stage) = lock(&view.stages).get_mut(name) {
                 stage.metrics.update(|totals| totals.ready = false);
                 stage.stopped = Some(why.clone());
             }
-            lock(&stopped).push((P::NAME, why));
+            lock(&stopped).push((name, why));
             closing.1.notify_all();
         };
-        let thread = std::thread::Builder::new().name(P::NAME.into()).spawn(run);
-        self.threads.push(thread.map_err(|source| BusError::Io { what: format!("cannot start a thread for {}", P::NAME), source })?);
+        let thread = std::thread::Builder::new().name(name.into()).spawn(run);
+        self.threads.push(thread.map_err(|source| BusError::Io { what: format!("cannot start a thread for {name}"), source })?);
         Ok(())
     }
 
@@ -157,6 +201,18 @@ impl Engine {
         let metrics = SourceMetrics::default();
         self.view.metrics.add_source(source, metrics.clone(), self.bus.system());
         Ok(metrics.metered(self.bus.publisher(source)?))
+    }
+
+    /// The publisher of a collector for what it cannot read again, on a bus that can be away: with a spool in front of it.
+    ///
+    /// # Errors
+    /// If the spool cannot be opened.
+    pub fn spooled(&self, source: &'static str, directory: &Path, bytes_max: u64) -> Result<Box<dyn Publish>, BusError> {
+        let metrics = SourceMetrics::default();
+        self.view.metrics.add_source(source, metrics.clone(), self.bus.system());
+        let (bus, metered) = (Arc::clone(&self.bus), metrics.clone());
+        let open = move || Ok(metered.metered(bus.publisher(source)?));
+        Ok(Box::new(Spooled::open(SpoolSpec { directory, source, bytes_max, loss: self.loss(), metrics }, Box::new(open))?))
     }
 
     /// Starts the thread that publishes losses and stopped parts as alerts, in the name of a process.

@@ -24,6 +24,7 @@ pub mod publish;
 pub mod settings;
 #[cfg(feature = "sim")]
 pub mod sim;
+pub mod sink;
 pub mod source;
 pub mod spool;
 pub mod state;

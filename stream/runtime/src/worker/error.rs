@@ -26,7 +26,7 @@ pub enum WorkerError {
     )]
     PartitionsChanged { at: TopicPartition, then: u32, now: u32 },
     #[error(
-        "the group's position in {at} is {group}, but {position} has been processed: somebody moved the group; move it back, or `nephoscope state reset` starts anew from there"
+        "the group's position in {at} is {group}, but {position} has been processed: somebody moved the group; move it back, or `nephoscope state skip` leaves out what lies between, or `nephoscope state reset` starts anew from there"
     )]
     GroupMoved { at: TopicPartition, group: NextOffset, position: NextOffset },
     #[error(
@@ -41,6 +41,8 @@ pub enum WorkerError {
     Broadcast { at: TopicPartition, offset: Offset, reject: Reject },
     #[error("{at}: too many rejects; the first was offset {offset}: {reject}. Mend the writer or this program, then start again")]
     TooManyRejects { at: TopicPartition, offset: Offset, reject: Reject },
+    #[error("{at}: what follows from a commit failed: {reject}")]
+    AfterCommit { at: TopicPartition, reject: Reject },
     #[error("commit failed: {0}")]
     Commit(String),
 }
