@@ -28,6 +28,7 @@ use stream_core::{ConfigError, NextOffset, Offset, Outbox, Processor, Reject, To
 pub use self::error::WorkerError;
 use crate::{
     bus::{Bus, BusError, Session, StateWrite, WorkerSpec},
+    config::Backend,
     dead_letters::Rejecter,
     gathered::{Gathered, PartitionEvent},
     loss::Loss,
@@ -40,6 +41,11 @@ use crate::{
 
 /// Version of this program, as it stands in dead letters and snapshots.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// How long a replica that met the state of a newer release leaves its partitions to others.
+const ASIDE: Duration = Duration::from_secs(60);
+/// How often it looks up meanwhile, for a signal to stop.
+const ASIDE_LOOK: Duration = Duration::from_millis(200);
 
 /// Where an owned partition is in its life.
 enum Slot<P> {
@@ -80,6 +86,29 @@ pub struct Worker<P: Processor> {
     /// Records that panicked in this life and whose dead letter is not committed yet.
     poisoned: BTreeMap<(TopicPartition, Offset), Reject>,
     first_reject: BTreeMap<TopicPartition, (Offset, Reject)>,
+    skip: Option<Skip>,
+    /// Until when it leaves its partitions to replicas of a newer release.
+    aside_until: Option<Duration>,
+}
+
+/// Records that are lived through without outputs, because somebody moved the group past them on purpose.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Skip {
+    /// In every partition, up to where the group stands.
+    ToGroup,
+    /// In one partition, up to here.
+    To(TopicPartition, NextOffset),
+}
+
+impl Skip {
+    /// The position to skip to in a partition, if it lies ahead.
+    fn target(&self, at: &TopicPartition, position: NextOffset, group: Option<NextOffset>) -> Option<NextOffset> {
+        let to = match self {
+            Self::ToGroup => group,
+            Self::To(partition, to) => (partition == at).then_some(*to),
+        };
+        to.filter(|to| *to > position)
+    }
 }
 
 impl<P: Processor> Worker<P> {
@@ -121,7 +150,27 @@ impl<P: Processor> Worker<P> {
             feeds: BTreeMap::new(),
             poisoned: BTreeMap::new(),
             first_reject: BTreeMap::new(),
+            skip: None,
+            aside_until: None,
         })
+    }
+
+    /// Lets it live through records without their outputs before it goes on. The ways out of [`WorkerError::GroupMoved`] are
+    /// this and a reset.
+    pub fn skip(&mut self, skip: Skip) {
+        self.skip = Some(skip);
+    }
+
+    /// Where its instances stand, once every one of them processes and owes no commit.
+    pub fn settled(&self) -> Option<BTreeMap<TopicPartition, NextOffset>> {
+        let settled = |slot: &Slot<P>| match slot {
+            Slot::Running(owned) if !owned.snapshot_due => Some(owned.next),
+            _ => None,
+        };
+        if self.slots.is_empty() {
+            return None;
+        }
+        self.slots.iter().map(|(at, slot)| Some((at.clone(), settled(slot)?))).collect()
     }
 
     /// Set it to make [`Worker::run`] return after the batch in hand.
@@ -147,8 +196,12 @@ impl<P: Processor> Worker<P> {
     /// See [`WorkerError`]; the worker must then be dropped.
     pub fn step(&mut self) -> Result<(), WorkerError> {
         self.metrics.ticked(self.clock.monotonic());
+        if self.is_aside() {
+            return Ok(());
+        }
         match self.round() {
             Err(WorkerError::Bus(BusError::Lost(why))) => self.lose_session(&why),
+            Err(error @ WorkerError::NewerState { .. }) if self.bus.backend() == Backend::Kafka => self.step_aside(&error),
             outcome => outcome?,
         }
         self.tell();
@@ -284,9 +337,37 @@ impl<P: Processor> Worker<P> {
         }
     }
 
+    /// In a rolling upgrade an older replica may meet the state of a newer one. It must not crash in a loop, and the partition
+    /// must not wait for it: it leaves the group, stays up, not ready, and asks again later.
+    fn step_aside(&mut self, error: &WorkerError) {
+        let why = format!("{error}; leaving the group, so that a newer replica takes over");
+        tracing::warn!(processor = P::NAME, why);
+        if let Some(session) = &mut self.session {
+            session.close();
+        }
+        self.forget_session();
+        self.metrics.update(|totals| (totals.ready, totals.stalled) = (false, Some(why)));
+        self.aside_until = Some(self.clock.monotonic() + ASIDE);
+    }
+
+    fn is_aside(&mut self) -> bool {
+        let Some(until) = self.aside_until else { return false };
+        if self.clock.monotonic() < until {
+            self.clock.sleep(ASIDE_LOOK);
+            return true;
+        }
+        self.aside_until = None;
+        self.metrics.update(|totals| totals.stalled = None);
+        false
+    }
+
     fn lose_session(&mut self, why: &str) {
         tracing::warn!(processor = P::NAME, why, "session lost; opening a new one");
         self.metrics.rebalanced(Rebalance::Lost);
+        self.forget_session();
+    }
+
+    fn forget_session(&mut self) {
         self.session = None;
         self.slots.clear();
         self.feeds.clear();

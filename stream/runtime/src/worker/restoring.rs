@@ -45,7 +45,8 @@ impl<P: Processor> Worker<P> {
             }
             Some(stored) => {
                 let position = stored.position.next;
-                if let Some(group) = group.filter(|group| *group != position) {
+                let skip_to = self.skip.as_ref().and_then(|skip| skip.target(at, position, group));
+                if let Some(group) = group.filter(|group| *group != position && skip_to.is_none()) {
                     if before == Some((group, position)) || is_on(Mutation::MismatchBelievedAtOnce) {
                         return Err(WorkerError::GroupMoved { at: at.clone(), group, position });
                     }
@@ -54,7 +55,10 @@ impl<P: Processor> Worker<P> {
                 }
                 // No record yet: whatever ended its first life came while it was reading the broadcasts.
                 let is_newborn = stored.position.clock.appended_at == EventTime::MIN;
-                let (mut owned, replay) = Owned::restored(at, stored, &context)?;
+                let (mut owned, mut replay) = Owned::restored(at, stored, &context)?;
+                if let Some(to) = skip_to {
+                    replay.skip_to(to);
+                }
                 owned.awaits_broadcasts = is_newborn && !self.spec.broadcasts.is_empty();
                 Slot::Replaying(Box::new(owned), replay)
             }
