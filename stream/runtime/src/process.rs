@@ -1,8 +1,6 @@
 //! What every binary of ours does around its part: arguments, configuration, log, bus, API, signals, exit code.
 
 use std::{
-    io::{Read, Write},
-    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     process::ExitCode,
     sync::{
@@ -22,10 +20,11 @@ use crate::{
     bus::{Bus, BusError},
     config::{Backend, BusSettings, ConfigFile, ConfigFileError, ListenSettings, LogFormat, TelemetrySettings},
     embedded::{EmbeddedBus, EmbeddedConfig},
-    engine::{Engine, error_chain},
+    engine::{Engine, EngineView, error_chain},
     inspect::Inspect,
     kafka::{KafkaBus, KafkaSettings},
     layout::{self, LayoutSettings},
+    notify, secret,
     settings::EngineSettings,
     source::{Source, SourceContext},
     worker::VERSION,
@@ -37,6 +36,7 @@ const WATCH_PERIOD: Duration = Duration::from_millis(100);
 pub const SOCKET_FILE: &str = "api.sock";
 /// The TCP token within the data directory.
 pub const TOKEN_FILE: &str = "token";
+const TOKEN_BYTES: usize = 16;
 /// Pid, address and version of the running process, within the data directory.
 pub const RUN_FILE: &str = "run.json";
 /// The process that runs every part.
@@ -179,7 +179,8 @@ pub fn run<P: Processor>() -> ExitCode {
         running.engine.spawn::<P>(config)?;
         let api = running.serve(&file, &settings, Router::new())?;
         let view = running.engine.view();
-        let outcome = wait_until(&stop, || view.stages().into_iter().find_map(|stage| stage.why.filter(|_| stage.state == "stopped")));
+        let outcome =
+            wait_until(&stop, view.clone(), || view.stages().into_iter().find_map(|stage| stage.why.filter(|_| stage.state == "stopped")));
         api.stop();
         running.stop();
         outcome
@@ -196,7 +197,7 @@ pub fn run_source<S: Source>() -> ExitCode {
         let running = Running::open(S::NAME, &settings)?;
         let source = S::start(config, running.source_context(S::NAME, &settings)?)?;
         let api = running.serve(&file, &settings, Router::new())?;
-        let outcome = wait_until(&stop, || source.failed());
+        let outcome = wait_until(&stop, running.engine.view(), || source.failed());
         source.stop();
         api.stop();
         running.stop();
@@ -255,14 +256,8 @@ fn section_name(name: &'static str) -> &'static str {
 /// If the file cannot be read or made, or holds nothing.
 pub fn token(listen: &ListenSettings, data_dir: &Path) -> Result<String, AnyError> {
     let path = if listen.token_file.is_empty() { data_dir.join(TOKEN_FILE) } else { PathBuf::from(&listen.token_file) };
-    if listen.token_file.is_empty() && !path.exists() {
-        let mut random = [0; 16];
-        std::fs::File::open("/dev/urandom")?.read_exact(&mut random)?;
-        let token: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
-        let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
-        file.write_all(token.as_bytes())?;
-    }
-    let text = std::fs::read_to_string(&path).map_err(|error| format!("token file {}: {error}", path.display()))?;
+    let text = if listen.token_file.is_empty() { secret::read_or_make(&path, TOKEN_BYTES) } else { std::fs::read_to_string(&path) };
+    let text = text.map_err(|error| format!("token file {}: {error}", path.display()))?;
     let token = text.trim().to_string();
     if token.is_empty() { Err(format!("token file {} is empty", path.display()).into()) } else { Ok(token) }
 }
@@ -371,11 +366,13 @@ impl Running {
     }
 }
 
-/// Returns when a signal came, or with the reason when there is one to end.
+/// Returns when a signal came, or with the reason when there is one to end. As long as it waits, a service manager that
+/// started the process knows that it serves, and that its workers live.
 ///
 /// # Errors
 /// The reason.
-pub fn wait_until(stop: &AtomicBool, failed: impl Fn() -> Option<String>) -> Result<(), AnyError> {
+pub fn wait_until(stop: &AtomicBool, engine: EngineView, failed: impl Fn() -> Option<String>) -> Result<(), AnyError> {
+    let _serving = notify::serving(move || engine.not_alive().is_empty())?;
     while !stop.load(Ordering::Relaxed) {
         if let Some(why) = failed() {
             return Err(why.into());
