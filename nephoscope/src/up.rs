@@ -70,7 +70,7 @@ pub fn run(args: &Up, global: &Global, out: &mut Output) -> anyhow::Result<ExitC
     let api = running.serve(&file, &settings, console.routes()).map_err(boxed)?;
     let url = format!("http://{}/?token={}", api.address(), token(&settings.listen, &settings.bus.data_dir).map_err(boxed)?);
     let report = Report::start(console.clone(), url, settings.bus.data_dir.clone())?;
-    let outcome = wait_until(&stop, || collector.failed().map(|why| format!("the syslog collector stopped: {why}")));
+    let outcome = wait_until(&stop, running.engine.view(), || collector.failed().map(|why| format!("the syslog collector stopped: {why}")));
     report.stop();
     tracing::info!("leaving: everything read so far is on the bus when this process ends");
     collector.stop();
