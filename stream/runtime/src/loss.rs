@@ -71,7 +71,9 @@ impl Loss {
         for (cause, count) in &losses {
             push_alert(&mut batch, data_loss(cause, *count, now));
         }
-        publisher.publish(&batch, &[]).inspect_err(|_| {
+        // Losses have no position; the publisher may have one of its own, which stays.
+        let position = publisher.cursor().map(|cursor| cursor.position.clone()).unwrap_or_default();
+        publisher.publish(&batch, &position).inspect_err(|_| {
             let mut ledger = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             for (cause, count) in losses {
                 *ledger.since_last.entry(cause).or_default() += count;
@@ -132,5 +134,53 @@ pub(crate) fn runtime_alert<const N: usize>(name: &str, severity: Severity, labe
         labels,
         model: Model { name: "runtime".into(), version: crate::worker::VERSION.into(), config_hash: String::new() },
         ..Alert::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::publish::Cursor;
+
+    /// A publisher that remembers, and fails when told to.
+    #[derive(Default)]
+    struct Memory {
+        cursor: Option<Cursor>,
+        alerts: Vec<Alert>,
+        is_full: bool,
+    }
+
+    impl Publish for Memory {
+        fn cursor(&self) -> Option<&Cursor> {
+            self.cursor.as_ref()
+        }
+
+        fn publish(&mut self, records: &PublishBatch, position: &[u8]) -> Result<(), PublishError> {
+            if self.is_full {
+                return Err(PublishError::Retry("the disk is full".into()));
+            }
+            let sequence = self.cursor.as_ref().map_or(0, |cursor| cursor.sequence) + 1;
+            self.cursor = Some(Cursor { sequence, position: position.to_vec() });
+            let alert = |value| serde_json::from_slice(value).expect("an alert");
+            self.alerts.extend(records.records().filter_map(|record| record.value).map(alert));
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_loss_is_published_once_and_moves_no_position() {
+        let (loss, now) = (Loss::default(), EventTime::from_millis(1_700_000_000_000));
+        let cursor = Some(Cursor { sequence: 7, position: b"line 4711".to_vec() });
+        let mut publisher = Memory { cursor, is_full: true, ..Memory::default() };
+        loss.report("syslog", "logs.raw.v1", "kernel", 3);
+        loss.publish(now, &mut publisher).expect_err("is full");
+        loss.report("syslog", "logs.raw.v1", "kernel", 4);
+        publisher.is_full = false;
+        loss.publish(now, &mut publisher).expect("is taken");
+        loss.publish(now, &mut publisher).expect("has nothing to say");
+        assert_eq!(publisher.cursor, Some(Cursor { sequence: 8, position: b"line 4711".to_vec() }));
+        let messages: Vec<&str> = publisher.alerts.iter().map(|alert| alert.message.as_str()).collect();
+        assert_eq!(messages, ["syslog lost 7 records of logs.raw.v1: kernel"]);
+        assert_eq!(loss.totals(), [("syslog".into(), "logs.raw.v1".into(), "kernel".into(), 7)]);
     }
 }
