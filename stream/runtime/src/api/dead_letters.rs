@@ -24,7 +24,7 @@ use crate::{
     time::wall_clock,
 };
 
-/// Letters of one replay.
+/// Letters that one replay looks at; whoever has more asks again from where it ended.
 const REPLAY_MAX: usize = 1_000;
 /// Bytes of one replay; it is one publication, all or nothing.
 const REPLAY_BYTES_MAX: usize = 8 << 20;
@@ -37,6 +37,10 @@ const READ: ReadLimits = ReadLimits { records_max: 1_000, bytes_max: 4 << 20, wa
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Selection {
     partition: u32,
+    /// Not before this offset,
+    from: Option<u64>,
+    /// and before this one.
+    until: Option<u64>,
     /// These; or by the filters below.
     offsets: Vec<u64>,
     reason: Option<String>,
@@ -48,8 +52,8 @@ pub(super) struct Selection {
 pub(super) struct Replay {
     replayed: usize,
     refused: Vec<Refusal>,
-    /// The last letter that was looked at, for whoever wants to go on behind it.
-    last: Option<u64>,
+    /// Where to go on.
+    next: u64,
 }
 
 #[derive(Serialize)]
@@ -78,20 +82,24 @@ fn replay_blocking(shared: &Shared, topic: &str, selection: &Selection) -> Resul
     let status = status.ok_or_else(|| ApiError::not_found(format!("{at} does not exist")))?;
     let (mut replay, mut batch, mut gathered) = (Replay::default(), PublishBatch::default(), Gathered::default());
     let mut next = status.start.max(NextOffset(selector.first()));
-    while next < status.next && replay.replayed < selector.limit {
+    let end = status.next.min(NextOffset(selection.until.unwrap_or(u64::MAX)));
+    'pages: while next < end {
         gathered.clear();
         shared.inspect.read(&at, next, &READ, &mut gathered).map_err(|error| bus_failed(&error))?;
         if gathered.records().len() == 0 {
-            break;
+            next = end;
         }
         for (_, record) in gathered.records() {
-            next = record.offset.next();
-            if replay.replayed == selector.limit || batch.bytes() > REPLAY_BYTES_MAX {
-                next = status.next;
-                break;
+            let is_full = replay.replayed == selector.limit || batch.bytes() > REPLAY_BYTES_MAX || replay.refused.len() == REPLAY_MAX;
+            if is_full {
+                break 'pages;
             }
+            if !end.is_past(record.offset) {
+                next = end;
+                break 'pages;
+            }
+            next = record.offset.next();
             if selector.takes(&record) {
-                replay.last = Some(record.offset.0);
                 match put_back(&record, &mut batch) {
                     Ok(()) => replay.replayed += 1,
                     Err(why) => replay.refused.push(Refusal { offset: record.offset.0, why }),
@@ -99,6 +107,7 @@ fn replay_blocking(shared: &Shared, topic: &str, selection: &Selection) -> Resul
             }
         }
     }
+    replay.next = next.0;
     if batch.is_empty() {
         return Ok(replay);
     }
@@ -119,6 +128,7 @@ fn put_back(record: &Record<'_>, batch: &mut PublishBatch) -> Result<(), String>
 }
 
 struct Selector<'a> {
+    from: u64,
     offsets: BTreeSet<u64>,
     reason: Option<&'a str>,
     since: Option<EventTime>,
@@ -127,7 +137,7 @@ struct Selector<'a> {
 
 impl<'a> Selector<'a> {
     fn new(selection: &'a Selection) -> Result<Self, ApiError> {
-        let Selection { offsets, reason, since, limit, .. } = selection;
+        let Selection { from, offsets, reason, since, limit, .. } = selection;
         let filtered = reason.is_some() || since.is_some() || limit.is_some();
         if offsets.is_empty() != filtered {
             return Err(ApiError::bad_request("what shall be replayed?").expected("either offsets, or filters: reason, since, limit"));
@@ -136,11 +146,12 @@ impl<'a> Selector<'a> {
         if offsets.len() > REPLAY_MAX || !(1..=REPLAY_MAX).contains(&limit) {
             return Err(ApiError::bad_request("more than one replay carries").expected(format!("1 to {REPLAY_MAX} letters")));
         }
-        Ok(Self { offsets: offsets.iter().copied().collect(), reason: reason.as_deref(), since: *since, limit })
+        let from = from.unwrap_or(0);
+        Ok(Self { from, offsets: offsets.iter().copied().collect(), reason: reason.as_deref(), since: *since, limit })
     }
 
     fn first(&self) -> u64 {
-        self.offsets.first().copied().unwrap_or(0)
+        self.offsets.first().copied().unwrap_or(0).max(self.from)
     }
 
     fn takes(&self, record: &Record<'_>) -> bool {

@@ -1,5 +1,6 @@
 //! Replays.
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::json;
 use stream_core::HeaderBuffer;
 
@@ -25,7 +26,7 @@ fn with_letters() -> Running {
 fn a_letter_goes_back_as_it_was() {
     let running = with_letters();
     let answer = running.client().post("/api/dlq/logs.raw.v1/replay", &json!({ "offsets": [0] }));
-    assert_eq!(answer.json(), json!({ "replayed": 1, "refused": [], "last": 0 }), "{}", answer.text());
+    assert_eq!(answer.json(), json!({ "replayed": 1, "refused": [], "next": 3 }), "{}", answer.text());
     let record = &running.client().get("/api/topics/logs.raw.v1/records").json()["records"][0];
     assert_eq!((&record["key"], &record["valueBase64"]), (&"vm-7".into(), &"/3ZhbHVl".into()));
     assert_eq!(record["headers"], json!([{ "name": "a", "value": "1" }, { "name": "dlq.replayed", "value": "1" }]));
@@ -43,12 +44,12 @@ fn after_three_times_a_letter_stays() {
 fn letters_are_chosen_by_reason_time_and_count() {
     let replay = |body: serde_json::Value| {
         let answer = with_letters().client().post("/api/dlq/logs.raw.v1/replay", &body).json();
-        (answer["replayed"].as_u64(), answer["refused"].as_array().map(Vec::len), answer["last"].as_u64())
+        (answer["replayed"].as_u64(), answer["refused"].as_array().map(Vec::len), answer["next"].as_u64())
     };
-    assert_eq!(replay(json!({ "reason": "malformed" })), (Some(1), Some(1), Some(2)));
-    assert_eq!(replay(json!({ "reason": "other" })), (Some(0), Some(0), None));
-    assert_eq!(replay(json!({ "since": "2023-11-14T22:13:21.000Z" })), (Some(1), Some(1), Some(2)));
-    assert_eq!(replay(json!({ "limit": 1 })), (Some(1), Some(0), Some(0)));
+    assert_eq!(replay(json!({ "reason": "malformed" })), (Some(1), Some(1), Some(3)));
+    assert_eq!(replay(json!({ "reason": "other" })), (Some(0), Some(0), Some(3)));
+    assert_eq!(replay(json!({ "since": "2023-11-14T22:13:21.000Z" })), (Some(1), Some(1), Some(3)));
+    assert_eq!(replay(json!({ "limit": 1 })), (Some(1), Some(0), Some(1)));
 }
 
 #[test]
@@ -66,4 +67,35 @@ fn a_replay_of_everything_by_mistake_is_refused() {
     }
     assert_eq!(running.client().post("/api/dlq/nothing.v1/replay", &json!({ "limit": 1 })).status, 404);
     assert_eq!(running.client().get("/api/topics/logs.raw.v1/records").json()["end"], 0);
+}
+
+#[test]
+fn many_letters_go_back_page_by_page_and_each_once() {
+    const LETTERS: u64 = 2_500;
+    let running = Running::start();
+    let push = |n: u64| {
+        let mut headers = HeaderBuffer::default();
+        headers.push("dlq.topic", Some(b"logs.raw.v1"));
+        headers.push("dlq.reason", Some(if n.is_multiple_of(5) { b"too_old" } else { b"malformed" }));
+        running.bus.push("logs.raw.v1.dlq", None, Some(n.to_string().as_bytes()), &headers);
+    };
+    (0..LETTERS).for_each(push);
+    let (mut pages, mut from) = (Vec::new(), 0);
+    while from < LETTERS {
+        let selection = json!({ "reason": "malformed", "from": from, "until": LETTERS, "limit": 1_000 });
+        let page = running.client().post("/api/dlq/logs.raw.v1/replay", &selection).json();
+        pages.push(page["replayed"].as_u64().expect("a count"));
+        from = page["next"].as_u64().expect("a position");
+        // Rejected again, as it were: beyond `until`, so no replay is without end.
+        push(1);
+    }
+    assert_eq!(pages, [1_000, 1_000]);
+    let mut values = Vec::new();
+    while values.len() < 2_000 {
+        let target = format!("/api/topics/logs.raw.v1/records?limit=1000&offset={}", values.len());
+        let records = running.client().get(&target).json()["records"].as_array().expect("records").clone();
+        values.extend(records.iter().map(|record| record["valueBase64"].as_str().expect("bytes").to_string()));
+    }
+    let expected = (0..LETTERS).filter(|n| !n.is_multiple_of(5)).map(|n| STANDARD.encode(n.to_string()));
+    assert_eq!(values, expected.collect::<Vec<_>>());
 }
