@@ -9,6 +9,7 @@ use crate::{
     bus::{BusError, StateImage},
     gathered::Gathered,
     publish::{PublishBatch, PublishError},
+    state::{DamagedState, POSITION_KEY, Position},
 };
 
 /// One topic as it is now.
@@ -57,6 +58,17 @@ pub struct StateStatus {
     pub bytes: u64,
 }
 
+/// Where one instance of a processor stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupStatus {
+    /// Processor.
+    pub processor: String,
+    /// Partition of its input.
+    pub at: TopicPartition,
+    /// The input offset that it processes next, as it was committed last.
+    pub position: NextOffset,
+}
+
 /// What became of a publication that carried its own sequence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Appended {
@@ -92,6 +104,21 @@ pub trait Inspect: Send + Sync {
     /// If the bus cannot be read.
     fn state(&self, processor: &str, at: &TopicPartition) -> Result<StateImage, BusError>;
 
+    /// How far each processor has come, by what it committed.
+    ///
+    /// # Errors
+    /// If the bus or a position cannot be read.
+    fn groups(&self) -> Result<Vec<GroupStatus>, BusError> {
+        let mut groups = Vec::new();
+        for StateStatus { processor, at, .. } in self.states()? {
+            let image = self.state(&processor, &at)?;
+            if let Some(position) = image.get(POSITION_KEY) {
+                groups.push(GroupStatus { position: position_of(&at, position)?, processor, at });
+            }
+        }
+        Ok(groups)
+    }
+
     /// Forgets the states of a processor, so that it starts empty at the end of what it has read. Refused while a session of
     /// the processor is open. Returns the number of instances.
     ///
@@ -104,4 +131,13 @@ pub trait Inspect: Send + Sync {
     /// # Errors
     /// See [`PublishError`].
     fn append(&self, source: &str, sequence: u64, records: &PublishBatch, position: &[u8]) -> Result<Appended, PublishError>;
+}
+
+/// The position in the value of a state log's key `pos`.
+pub(crate) fn position_of(at: &TopicPartition, value: &[u8]) -> Result<NextOffset, BusError> {
+    let read = postcard::from_bytes::<Position>(value).map_err(|error| {
+        let problem = format!("cannot be read: {error}");
+        BusError::Fatal(DamagedState { at: at.clone(), key: POSITION_KEY.into(), problem }.to_string())
+    });
+    read.map(|position| position.next)
 }

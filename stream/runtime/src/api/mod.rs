@@ -8,6 +8,7 @@
 //! | `GET /api/topics`, `/api/topics/{topic}/records` | what stands on the bus, decoded |
 //! | `POST /api/topics/{topic}/records` | publishing from other processes, exactly once by sequence |
 //! | `GET /api/stream?topics=a,b` | new records as server-sent events |
+//! | `GET /api/groups` | how far each processor has come in each partition |
 //! | `GET /api/states`, `/api/states/{processor}/{topic}/{partition}` | the states of processors |
 //! | `POST /api/dlq/{topic}/replay` | dead letters, back to where they came from |
 //!
@@ -17,6 +18,7 @@
 mod access;
 mod dead_letters;
 mod extract;
+mod groups;
 mod health;
 mod hub;
 mod listener;
@@ -108,6 +110,7 @@ fn routes(shared: Arc<Shared>) -> Router {
         .route("/api/topics", get(records::topics))
         .route("/api/topics/{topic}/records", get(records::read).post(records::publish))
         .route("/api/stream", get(stream::stream))
+        .route("/api/groups", get(groups::groups))
         .route("/api/states", get(states::states))
         .route("/api/states/{processor}/{topic}/{partition}", get(states::state))
         .route("/api/dlq/{topic}/replay", post(dead_letters::replay))

@@ -15,8 +15,9 @@ use super::{
 use crate::{
     bus::{BusError, StateImage},
     gathered::Gathered,
-    inspect::{Appended, Inspect, ReadLimits, StateStatus, TopicStatus},
+    inspect::{Appended, GroupStatus, Inspect, ReadLimits, StateStatus, TopicStatus, position_of},
     publish::{PublishBatch, PublishError},
+    state::POSITION_KEY,
 };
 
 impl Inspect for EmbeddedBus {
@@ -65,6 +66,20 @@ impl Inspect for EmbeddedBus {
             ControlFlow::Continue(())
         })?;
         Ok(image)
+    }
+
+    fn groups(&self) -> Result<Vec<GroupStatus>, BusError> {
+        let (mut groups, mut damage) = (Vec::new(), None);
+        // The positions alone: chunks of snapshots may be many megabytes.
+        self.shared().store.scan(Table::State, b"", None, |key, value| {
+            let Some((processor, at, POSITION_KEY)) = rows::split_state_key(key) else { return ControlFlow::Continue(()) };
+            match position_of(&at, value) {
+                Ok(position) => groups.push(GroupStatus { processor: processor.to_owned(), at, position }),
+                Err(error) => damage = Some(error),
+            }
+            if damage.is_none() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        })?;
+        damage.map_or(Ok(groups), Err)
     }
 
     fn reset_state(&self, processor: &str) -> Result<usize, BusError> {

@@ -119,6 +119,29 @@ fn a_process_says_what_it_is_and_uses() {
 }
 
 #[test]
+fn a_worker_that_has_not_begun_its_first_round_is_young_and_not_dead() {
+    // Its thread may not have run yet; nothing in the view may depend on whether it has.
+    for _ in 0..20 {
+        let mut engine = Engine::new(Arc::new(NoBus), EngineSettings::default());
+        engine.spawn::<Toy>(()).expect("spawns");
+        assert_eq!(engine.view().not_alive(), Vec::<&str>::new());
+        engine.stop();
+    }
+}
+
+#[test]
+fn groups_say_how_far_each_processor_is_behind() {
+    let running = Running::start();
+    for value in [b"a", b"b", b"c"] {
+        running.bus.push("logs.raw.v1", None, Some(value), &Default::default());
+    }
+    let groups = running.client().get("/api/groups").json();
+    let drain = serde_json::json!({ "processor": "drain", "topic": "logs.raw.v1", "partition": 0, "position": 1, "end": 3, "lag": 2 });
+    let old = serde_json::json!({ "processor": "old", "topic": "gone.v1", "partition": 0, "position": 9, "end": 9, "lag": 0 });
+    assert_eq!(groups, serde_json::json!({ "groups": [drain, old] }));
+}
+
+#[test]
 fn states_are_listed_and_their_keys_shown() {
     let running = Running::start();
     let states = running.client().get("/api/states").json();

@@ -10,7 +10,7 @@ use stream_core::{HeaderBuffer, Headers, NextOffset, Offset, Partition, Record, 
 use stream_runtime::{
     bus::{BusError, StateImage},
     gathered::Gathered,
-    inspect::{Appended, Inspect, PartitionStatus, ReadLimits, StateStatus, TopicStatus},
+    inspect::{Appended, GroupStatus, Inspect, PartitionStatus, ReadLimits, StateStatus, TopicStatus},
     publish::{PublishBatch, PublishError},
 };
 
@@ -50,7 +50,7 @@ impl Inspect for Memory {
         let logs = self.logs.lock().expect("lock");
         let status = |(name, log): (&TopicName, &Vec<Stored>)| {
             let bytes = log.iter().map(|record| record.value.as_ref().map_or(0, Vec::len) as u64).sum();
-            let partition = PartitionStatus { start: NextOffset(0), next: NextOffset(log.len() as u64), bytes };
+            let partition = PartitionStatus { start: NextOffset(0), next: NextOffset(log.len() as u64), bytes: Some(bytes) };
             let cleanup = topics::layout(name.as_str()).map_or(topics::Cleanup::Delete, |layout| layout.cleanup);
             TopicStatus { name: name.clone(), cleanup, partitions: vec![partition] }
         };
@@ -89,6 +89,15 @@ impl Inspect for Memory {
         let known = processor == "drain" && at.topic.as_str() == topics::LOGS_RAW && at.partition == Partition(0);
         let image = [("head".to_string(), b"12".to_vec()), ("pos".to_string(), b"345".to_vec())];
         Ok(if known { image.into() } else { StateImage::default() })
+    }
+
+    fn groups(&self) -> Result<Vec<GroupStatus>, BusError> {
+        let group = |processor: &str, topic: &str, position| GroupStatus {
+            processor: processor.into(),
+            at: TopicPartition::new(&TopicName::new(topic), Partition(0)),
+            position: NextOffset(position),
+        };
+        Ok(vec![group("old", "gone.v1", 9), group("drain", topics::LOGS_RAW, 1)])
     }
 
     fn reset_state(&self, _: &str) -> Result<usize, BusError> {
