@@ -63,6 +63,7 @@ pub fn run(args: &Up, global: &Global, out: &mut Output) -> anyhow::Result<ExitC
     let stop = signal_flag()?;
 
     let mut running = Running::open(UMBRELLA, &settings)?;
+    running.export_spans("nephoscope")?;
     running.engine.spawn::<DrainProcessor>(drain)?;
     let collector = Collector::start(syslog, running.source_context(Collector::NAME, &settings)?).map_err(boxed)?;
     let watch = collector.watch();

@@ -194,6 +194,18 @@ impl Outbox {
         Timing::OnTime
     }
 
+    /// Appends a header to the output of this number; whoever has the outbox after the processor adds what is not the
+    /// processor's business, such as trace context.
+    pub fn add_header(&mut self, index: usize, name: &str, value: &[u8]) {
+        let Some(output) = self.outputs.get_mut(index) else { return };
+        let mut header = HeaderBuffer::default();
+        header.push(name, Some(value));
+        let start = self.arena.len();
+        self.arena.extend_from_within(output.headers.clone());
+        self.arena.extend_from_slice(header.as_headers().encoded());
+        output.headers = start..self.arena.len();
+    }
+
     /// The id of the next output, as it will stand in its headers.
     pub fn next_id(&self) -> String {
         match self.inputs.get(self.input as usize) {
@@ -356,5 +368,29 @@ impl OutputView<'_> {
             OutputSource::Record(offset) => offset.next(),
             OutputSource::Tick(next, _) => next,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_is_added_behind_those_that_are_there_and_to_nothing_else() {
+        let (topic, mut own, mut out) = (TopicName::new("out.v1"), HeaderBuffer::default(), Outbox::new("toy"));
+        own.push("a", Some(b"1"));
+        let input = TopicPartition::new(&TopicName::new("in.v1"), Partition(0));
+        out.begin(&input, OutputSource::Record(Offset(0)), EventTime::MIN, EventTime::MIN);
+        for value in [b"first".as_slice(), b"second"] {
+            out.append(&topic, None, Some(value), own.as_headers(), RECORD_BYTES_MAX).expect("fits");
+        }
+        out.add_header(0, "b", b"2");
+        out.add_header(2, "b", b"nowhere");
+        let list = |index: usize| {
+            let output = out.outputs().nth(index).expect("is there");
+            (output.value, output.headers.iter().collect::<Vec<_>>())
+        };
+        assert_eq!(list(0), (Some(&b"first"[..]), vec![("a", Some(&b"1"[..])), ("b", Some(&b"2"[..]))]));
+        assert_eq!(list(1), (Some(&b"second"[..]), vec![("a", Some(&b"1"[..]))]));
     }
 }

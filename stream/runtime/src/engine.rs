@@ -24,6 +24,7 @@ use crate::{
     settings::EngineSettings,
     sink::{self, SinkParts, SinkWorker},
     spool::{SpoolSpec, Spooled},
+    telemetry::{self, Tracing},
     time::{Clock, SystemClock, wall_clock},
     worker::{Worker, WorkerError},
 };
@@ -40,6 +41,7 @@ pub struct Engine {
     bus: Arc<dyn Bus>,
     settings: EngineSettings,
     view: EngineView,
+    tracing: Option<Arc<dyn Tracing>>,
     threads: Vec<JoinHandle<()>>,
     stop_flags: Vec<Arc<AtomicBool>>,
     closing: Arc<(Mutex<bool>, Condvar)>,
@@ -103,7 +105,16 @@ impl Engine {
     pub fn new(bus: Arc<dyn Bus>, settings: EngineSettings) -> Self {
         let loss = Loss::default();
         let view = EngineView { stages: Arc::default(), metrics: Metrics::new(loss.clone()), loss };
-        Self { bus, settings, view, threads: Vec::new(), stop_flags: Vec::new(), closing: Arc::default(), stopped: Arc::default() }
+        Self {
+            bus,
+            settings,
+            view,
+            tracing: None,
+            threads: Vec::new(),
+            stop_flags: Vec::new(),
+            closing: Arc::default(),
+            stopped: Arc::default(),
+        }
     }
 
     /// What others may see.
@@ -124,6 +135,11 @@ impl Engine {
         bus.ensure_topics(&layout::specs(bus.backend(), &LayoutSettings::default()))
     }
 
+    /// Lets every part that is started from now on be traced.
+    pub fn trace(&mut self, tracing: Arc<dyn Tracing>) {
+        self.tracing = Some(tracing);
+    }
+
     /// Starts a processor on a thread of its own. If it ever stops with an error, the others run on and an alert says so.
     ///
     /// # Errors
@@ -132,6 +148,10 @@ impl Engine {
         let metrics = StageMetrics::default();
         let clock = Box::new(SystemClock);
         let mut worker = Worker::<P>::new(Arc::clone(&self.bus), config, self.settings.clone(), clock, self.loss(), metrics.clone())?;
+        if let Some(tracing) = &self.tracing {
+            let stage = telemetry::Stage { name: P::NAME, system: self.bus.system(), group: self.bus.group(P::NAME) };
+            worker.trace(tracing.tracer(stage));
+        }
         let stop = worker.stop_flag();
         self.start(P::NAME, Part::Processor, metrics, stop, move || worker.run())
     }

@@ -28,5 +28,6 @@ pub mod sink;
 pub mod source;
 pub mod spool;
 pub mod state;
+pub mod telemetry;
 pub mod time;
 pub mod worker;

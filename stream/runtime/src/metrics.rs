@@ -17,7 +17,7 @@ use std::{
 
 use prometheus_client::{collector::Collector, encoding::DescriptorEncoder, registry::Registry};
 
-pub(crate) use self::stage::BatchTime;
+pub(crate) use self::stage::{BatchTime, commit_result};
 pub use self::{
     audit::audit,
     capped::{Capped, LABELS_MAX, Label, OTHER},

@@ -27,6 +27,7 @@ use crate::{
     notify, secret,
     settings::EngineSettings,
     source::{Source, SourceContext},
+    telemetry::otlp::SpanExport,
     worker::VERSION,
 };
 
@@ -176,6 +177,7 @@ pub fn run<P: Processor>() -> ExitCode {
         let config: P::Config = file.section(section_name(P::NAME))?;
         let Some(stop) = begin(args, &file, &settings)? else { return Ok(()) };
         let mut running = Running::open(P::NAME, &settings)?;
+        running.export_spans(binary_name(P::NAME))?;
         running.engine.spawn::<P>(config)?;
         let api = running.serve(&file, &settings, Router::new())?;
         let view = running.engine.view();
@@ -217,7 +219,7 @@ struct PartCommand {
 }
 
 fn exit(name: &'static str, run: impl FnOnce(&ProcessArgs) -> Result<(), AnyError>) -> ExitCode {
-    let command = PartCommand::command().name(&*format!("nephoscope-{name}").leak());
+    let command = PartCommand::command().name(binary_name(name));
     let args = match PartCommand::from_arg_matches(&command.get_matches()) {
         Ok(args) => args,
         Err(error) => error.exit(),
@@ -239,6 +241,11 @@ fn begin(args: &ProcessArgs, file: &ConfigFile, settings: &ProcessSettings) -> R
     }
     init_log(&settings.telemetry);
     Ok(Some(signal_flag()?))
+}
+
+/// The binary of a part.
+fn binary_name(name: &str) -> &'static str {
+    format!("nephoscope-{name}").leak() // twice per process
 }
 
 /// The section of a part: its name in snake case.
@@ -270,6 +277,7 @@ pub struct Running {
     pub engine: Engine,
     /// Where socket and run file stand.
     run_dir: PathBuf,
+    spans: Option<SpanExport>,
 }
 
 /// The bus that the configuration names.
@@ -328,7 +336,19 @@ impl Running {
         };
         std::fs::create_dir_all(&run_dir)
             .map_err(|source| BusError::Io { what: format!("cannot create {}", run_dir.display()), source })?;
-        Ok(Self { bus, engine, run_dir })
+        Ok(Self { bus, engine, run_dir, spans: None })
+    }
+
+    /// Exports spans about every part that is started from now on, if the environment asks for it.
+    ///
+    /// # Errors
+    /// If one of the `OTEL_*` variables cannot be followed.
+    pub fn export_spans(&mut self, service: &'static str) -> Result<(), ConfigFileError> {
+        self.spans = SpanExport::from_env(service, self.engine.loss())?;
+        if let Some(spans) = &self.spans {
+            self.engine.trace(spans.tracing());
+        }
+        Ok(())
     }
 
     /// What a collector needs.
@@ -360,6 +380,7 @@ impl Running {
     /// Lets every part finish, then closes the bus.
     pub fn stop(self) {
         self.engine.stop();
+        self.spans.into_iter().for_each(SpanExport::stop);
         if let OpenBus::Embedded(bus) = self.bus {
             bus.close();
         }

@@ -36,6 +36,7 @@ use crate::{
     mutation::{Mutation, is_on},
     owned::{Context, Owned, Replay},
     settings::EngineSettings,
+    telemetry::BatchTracer,
     time::Clock,
 };
 
@@ -76,6 +77,7 @@ pub struct Worker<P: Processor> {
     clock: Box<dyn Clock>,
     loss: Loss,
     metrics: StageMetrics,
+    tracer: Option<Box<dyn BatchTracer>>,
     stop: Arc<AtomicBool>,
     session: Option<Box<dyn Session>>,
     gathered: Gathered,
@@ -141,6 +143,7 @@ impl<P: Processor> Worker<P> {
             clock,
             loss,
             metrics,
+            tracer: None,
             stop: Arc::new(AtomicBool::new(false)),
             session: None,
             gathered: Gathered::default(),
@@ -171,6 +174,11 @@ impl<P: Processor> Worker<P> {
             return None;
         }
         self.slots.iter().map(|(at, slot)| Some((at.clone(), settled(slot)?))).collect()
+    }
+
+    /// Lets its transactions be traced.
+    pub fn trace(&mut self, tracer: Box<dyn BatchTracer>) {
+        self.tracer = Some(tracer);
     }
 
     /// Set it to make [`Worker::run`] return after the batch in hand.

@@ -7,7 +7,7 @@ use stream_core::{Processor, TopicPartition};
 use super::{Slot, Worker, WorkerError, context};
 use crate::{
     bus::{BusError, CommitBatch, CommitError},
-    metrics::{AbortCause, InstanceTotals},
+    metrics::{AbortCause, InstanceTotals, commit_result},
     mutation::{Mutation, is_on},
 };
 
@@ -20,6 +20,7 @@ impl<P: Processor> Worker<P> {
         self.writes.clear();
         let Some(session) = &mut self.session else { return Ok(false) };
         session.begin()?;
+        self.tracer.iter_mut().for_each(|tracer| tracer.begin());
         Ok(true)
     }
 
@@ -33,6 +34,7 @@ impl<P: Processor> Worker<P> {
             owned.write(&context, || self.clock.cpu(), &mut self.writes)?;
             positions.push((at.clone(), owned.next));
         }
+        self.tracer.iter_mut().for_each(|tracer| tracer.sending(&mut self.outbox));
         let batch = CommitBatch { outputs: &self.outbox, state: &self.writes, positions: &positions };
         let begun = self.clock.monotonic();
         let outcome = loop {
@@ -48,6 +50,7 @@ impl<P: Processor> Worker<P> {
         };
         self.metrics.commit(&outcome, self.clock.monotonic().saturating_sub(begun));
         self.metrics.sent(&self.outbox, &outcome);
+        self.traced(outcome.as_ref().copied().map_err(|_| commit_result(&outcome)));
         match outcome {
             Ok(()) => {
                 self.committed(touched);
@@ -84,6 +87,7 @@ impl<P: Processor> Worker<P> {
 
     pub(super) fn abort(&mut self, cause: AbortCause) -> Result<(), WorkerError> {
         self.metrics.aborted(cause);
+        self.traced(Err(cause.as_str()));
         let aborted = self.session.as_mut().map(|session| session.abort());
         match aborted {
             Some(Err(BusError::Lost(why))) => self.lose_session(&why),
@@ -91,6 +95,10 @@ impl<P: Processor> Worker<P> {
             _ => self.restore_gathered(&[]),
         }
         Ok(())
+    }
+
+    fn traced(&mut self, outcome: Result<(), &'static str>) {
+        self.tracer.iter_mut().for_each(|tracer| tracer.ended(outcome));
     }
 
     /// Memory is ahead of the log, and the session has passed over records that were not processed: every partition that

@@ -103,6 +103,9 @@ impl<P: Processor> Worker<P> {
             let outcome = self.process_batch(from, &mut touched);
             self.charge(cpu, &touched);
             let processing = self.clock.monotonic().saturating_sub(begun);
+            if let Some(tracer) = &mut self.tracer {
+                tracer.processed(&touched, &mut self.gathered.records().skip(from).map(|(_, record)| record));
+            }
             match outcome {
                 Outcome::Processed(to) => {
                     let partitions: Vec<_> = touched.keys().cloned().collect();
