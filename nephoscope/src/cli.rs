@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use schemas::{AlertStatus, EventTime, Severity};
+use stream_core::{Partition, TopicName, TopicPartition};
 use stream_runtime::process::BusArg;
 
 use crate::{commands::dlq::Letter, moment};
@@ -65,7 +66,7 @@ pub enum Command {
     Tail(Tail),
     /// List the topics: what each holds, and how much of it
     #[command(after_help = TOPICS_EXAMPLES)]
-    Topics,
+    Topics(Topics),
     /// What kinds of log lines there are
     #[command(subcommand, arg_required_else_help = true)]
     Templates(Templates),
@@ -86,7 +87,7 @@ pub enum Command {
     Store(Store),
     /// Examine this machine and the installation: what is fine, what is not, what to do
     #[command(after_help = DOCTOR_EXAMPLES)]
-    Doctor,
+    Doctor(Doctor),
     /// Ask an instance whether it lives: a yes or no, for supervisors
     #[command(after_help = HEALTH_EXAMPLES)]
     Health(Health),
@@ -161,7 +162,8 @@ Examples:
 const TOPICS_EXAMPLES: &str = "\
 Examples:
   nephoscope topics
-  nephoscope topics --json";
+  nephoscope topics --json
+  nephoscope --bus kafka://127.0.0.1:9092 topics create";
 
 #[derive(Debug, Subcommand)]
 pub enum Templates {
@@ -335,6 +337,51 @@ pub enum State {
     /// Forget what a processor has learned, so that it starts empty where it stopped reading
     #[command(after_help = STATE_RESET_EXAMPLES)]
     Reset(StateReset),
+    /// Let a processor live through records without putting anything out, and go on behind them
+    #[command(after_help = STATE_SKIP_EXAMPLES)]
+    Skip(StateSkip),
+}
+
+/// `state skip`.
+#[derive(Debug, Args)]
+pub struct StateSkip {
+    /// The processor
+    #[arg(value_name = "PROCESSOR")]
+    pub processor: String,
+    /// The input partition, as `state show` names it; without it all, up to where the consumer group has been moved
+    #[arg(long, value_name = "TOPIC/PARTITION", value_parser = partition, requires = "to")]
+    pub partition: Option<TopicPartition>,
+    /// The position to go on from
+    #[arg(long, value_name = "OFFSET", requires = "partition")]
+    pub to: Option<u64>,
+}
+
+const STATE_SKIP_EXAMPLES: &str = "\
+Its state learns from the records, so it stays whole; their outputs are not wanted. The instance must be stopped first.
+On Kafka this is the way on after somebody has moved the consumer group forward.
+
+Examples:
+  nephoscope state skip drain --partition logs.raw.v1/0 --to 120000
+  nephoscope --bus kafka://127.0.0.1:9092 state skip drain";
+
+/// `topics`.
+#[derive(Debug, Args)]
+pub struct Topics {
+    #[command(subcommand)]
+    pub command: Option<TopicsCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum TopicsCommand {
+    /// Make on Kafka what is missing, and verify what is there; any part does so as well when it starts
+    #[command(after_help = "Examples:\n  nephoscope --bus kafka://127.0.0.1:9092 topics create")]
+    Create,
+}
+
+fn partition(text: &str) -> Result<TopicPartition, String> {
+    let parsed = text.rsplit_once('/').and_then(|(topic, number)| Some((topic, number.parse().ok()?)));
+    let (topic, number) = parsed.ok_or("expected TOPIC/PARTITION, such as logs.raw.v1/0")?;
+    Ok(TopicPartition::new(&TopicName::new(topic), Partition(number)))
 }
 
 /// `state show`.
@@ -367,12 +414,36 @@ The instance must be stopped first: a running processor would write its state ag
 Examples:
   nephoscope state reset drain --yes";
 
+/// `doctor`.
+#[derive(Debug, Args)]
+pub struct Doctor {
+    #[command(subcommand)]
+    pub subject: Option<DoctorSubject>,
+}
+
+/// What is examined instead of this machine.
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub enum DoctorSubject {
+    /// Prove that the transactions of a Kafka cluster hold, and look at its clock, its topics and this user's rights
+    #[command(after_help = DOCTOR_KAFKA_EXAMPLES)]
+    Kafka,
+}
+
 const DOCTOR_EXAMPLES: &str = "\
 Exit code 1 if something fails; warnings are no failure.
 
 Examples:
   nephoscope doctor
-  sudo nephoscope doctor --json";
+  sudo nephoscope doctor --json
+  nephoscope doctor kafka";
+
+const DOCTOR_KAFKA_EXAMPLES: &str = "\
+It takes a few seconds, at most half a minute, and writes four records to the topic <bus.prefix>.probe. Properties of the
+connection come from [kafka] of the configuration. Exit code 1 if something fails: do not run on such a cluster.
+
+Examples:
+  nephoscope doctor kafka --bus kafka://127.0.0.1:9092
+  nephoscope doctor kafka --config /etc/nephoscope/nephoscope.toml --json";
 
 /// `health`.
 #[derive(Debug, Args)]

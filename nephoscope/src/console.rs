@@ -7,7 +7,6 @@ mod alerts;
 mod evidence;
 mod minutes;
 mod page;
-mod redact;
 mod routes;
 mod templates;
 #[cfg(test)]
@@ -35,6 +34,8 @@ use stream_runtime::{
 };
 use syslog::collector::{SourceState, SourceStatus};
 
+use crate::redact::Redactor;
+
 pub use self::{alerts::AlertSummary, templates::TemplateSummary, view::HostSummary};
 use self::{
     alerts::{AlertQuery, ENDED_MAX},
@@ -59,6 +60,7 @@ struct Inner {
     inspect: Arc<dyn Inspect>,
     engine: EngineView,
     sources: Box<dyn Fn() -> Vec<SourceStatus> + Send + Sync>,
+    redactor: Redactor,
     view: Mutex<View>,
     source_rates: Rates,
     stage_rates: Rates,
@@ -125,7 +127,7 @@ pub struct StageView {
 }
 
 impl Console {
-    /// Begins to follow the bus.
+    /// Begins to follow the bus; what the redactor masks, nobody is shown.
     ///
     /// # Errors
     /// If no thread can be started.
@@ -133,12 +135,14 @@ impl Console {
         inspect: Arc<dyn Inspect>,
         engine: EngineView,
         sources: impl Fn() -> Vec<SourceStatus> + Send + Sync + 'static,
+        redactor: Redactor,
     ) -> std::io::Result<Self> {
         let console = Self(Arc::new(Inner {
             inspect,
             engine,
             sources: Box::new(sources),
-            view: Mutex::default(),
+            view: Mutex::new(View::new(&redactor)),
+            redactor,
             source_rates: Rates::default(),
             stage_rates: Rates::default(),
             closing: AtomicBool::new(false),

@@ -1,4 +1,4 @@
-//! The umbrella command: all parts of Nephoscope in one process on the embedded bus, and everything a person asks it.
+//! The umbrella command: all parts of Nephoscope in one process, and everything a person asks it.
 
 mod cli;
 mod client;
@@ -10,8 +10,10 @@ mod moment;
 mod origin;
 mod output;
 mod record;
+mod redact;
 mod report;
 mod up;
+mod window;
 
 use std::process::ExitCode;
 

@@ -15,10 +15,11 @@ use serde::{Deserialize, Serialize};
 use stream_core::{NextOffset, Partition, TopicName, TopicPartition};
 use stream_runtime::{
     api::RecordView,
-    config::{BusSettings, ConfigFile},
+    config::{Backend, BusSettings, ConfigFile, ListenSettings},
     embedded::EmbeddedBus,
     gathered::Gathered,
     inspect::{Inspect, ReadLimits},
+    process::{BusArg, ProcessArgs, ProcessSettings},
 };
 
 use crate::{
@@ -27,6 +28,7 @@ use crate::{
     holder::Holder,
     output::note,
     record::Record,
+    window::Window,
 };
 
 /// Records of one request (the API's own limit).
@@ -40,6 +42,8 @@ pub enum Origin {
     Instance(Client),
     /// The store of an instance that does not run.
     Store(EmbeddedBus),
+    /// A Kafka cluster, looked at by this command itself.
+    Cluster(Window),
 }
 
 /// A topic as it is now.
@@ -90,6 +94,34 @@ pub fn data_dir(global: &Global) -> anyhow::Result<PathBuf> {
     Ok(file.section::<BusSettings>("bus")?.data_dir)
 }
 
+/// The shared sections of the configuration that the arguments mean.
+///
+/// # Errors
+/// If one has an unknown key or a bad value.
+pub fn settings(global: &Global) -> anyhow::Result<(ProcessSettings, ConfigFile)> {
+    let mut file = ConfigFile::load(global.config.as_deref())?;
+    let args = ProcessArgs { data_dir: global.data_dir.clone(), bus: global.bus.clone(), ..ProcessArgs::default() };
+    let settings = ProcessSettings::read(&mut file, &args, ListenSettings::default())?;
+    Ok((settings, file))
+}
+
+/// A view of the Kafka cluster that the arguments or the configuration name. None if they name no cluster, or if an instance
+/// of this data directory answers, which knows more.
+///
+/// # Errors
+/// If the configuration cannot be meant.
+pub fn window(global: &Global) -> anyhow::Result<Option<Window>> {
+    if global.address.is_some() {
+        return Ok(None);
+    }
+    let (settings, file) = settings(global)?;
+    let is_named = matches!(global.bus, Some(BusArg::Kafka(_)));
+    if settings.bus.backend != Backend::Kafka || (!is_named && client(global)?.fetch("/livez").is_ok()) {
+        return Ok(None);
+    }
+    Window::open(&settings, &file).map(Some)
+}
+
 /// A client of the instance that the arguments mean; whether one runs shows at the first request.
 ///
 /// # Errors
@@ -107,6 +139,9 @@ impl Origin {
     /// # Errors
     /// If neither is there, with what was tried and what to do.
     pub fn open(global: &Global) -> anyhow::Result<Self> {
+        if let Some(window) = window(global)? {
+            return Ok(Self::Cluster(window));
+        }
         let client = client(global)?;
         match client.fetch("/livez") {
             Ok(_) => Ok(Self::Instance(client)),
@@ -137,14 +172,14 @@ impl Origin {
     /// If none runs.
     pub fn instance(&self, what: &str) -> anyhow::Result<&Client> {
         match self {
-            Self::Instance(client) => Ok(client),
+            Self::Instance(client) | Self::Cluster(Window { client, .. }) => Ok(client),
             Self::Store(_) => bail!("{what} needs a running instance; start one with `nephoscope up`"),
         }
     }
 
     /// Whether new records may still come.
     pub fn is_live(&self) -> bool {
-        matches!(self, Self::Instance(_))
+        matches!(self, Self::Instance(_) | Self::Cluster(_))
     }
 
     /// All topics, by name.
@@ -153,7 +188,7 @@ impl Origin {
     /// If there is no answer.
     pub fn topics(&self) -> anyhow::Result<Vec<Topic>> {
         match self {
-            Self::Instance(client) => Ok(client.get::<Topics>("/api/topics", Duration::ZERO)?.topics),
+            Self::Instance(client) | Self::Cluster(Window { client, .. }) => Ok(client.get::<Topics>("/api/topics", Duration::ZERO)?.topics),
             Self::Store(bus) => Ok(bus.topics()?.iter().map(topic_view).collect()),
         }
     }
@@ -179,7 +214,7 @@ impl Origin {
     pub fn read(&self, topic: &str, partition: u32, from: u64, limit: usize, wait: Duration) -> anyhow::Result<Vec<Record>> {
         let limit = limit.clamp(1, RECORDS_MAX);
         match self {
-            Self::Instance(client) => {
+            Self::Instance(client) | Self::Cluster(Window { client, .. }) => {
                 let wait_ms = wait.as_millis();
                 let path =
                     format!("/api/topics/{}/records?partition={partition}&offset={from}&limit={limit}&wait_ms={wait_ms}", encoded(topic));

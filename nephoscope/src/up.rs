@@ -15,6 +15,7 @@ use crate::{
     cli::{Global, Up},
     console::Console,
     output::Output,
+    redact::Redactor,
     report::Report,
 };
 
@@ -26,6 +27,8 @@ pub struct Configuration {
     pub drain: drain::Config,
     /// `[syslog]`.
     pub syslog: syslog::Config,
+    /// `[redact]`.
+    pub redactor: Redactor,
     /// Where all of it comes from.
     pub file: ConfigFile,
 }
@@ -40,8 +43,9 @@ impl Configuration {
         let args = ProcessArgs { config: None, data_dir: global.data_dir.clone(), bus: global.bus.clone(), print_config: false };
         let process = ProcessSettings::read(&mut file, &args, ListenSettings::default())?;
         let (drain, syslog) = (file.section(DrainProcessor::NAME)?, file.section(Collector::NAME)?);
+        let redactor = Redactor::read(&mut file)?;
         file.finish()?;
-        Ok(Self { process, drain, syslog, file })
+        Ok(Self { process, drain, syslog, redactor, file })
     }
 }
 
@@ -50,7 +54,7 @@ impl Configuration {
 /// # Errors
 /// If the configuration cannot be meant, a part cannot start, or the collector ends by itself.
 pub fn run(args: &Up, global: &Global, out: &mut Output) -> anyhow::Result<ExitCode> {
-    let Configuration { process: settings, drain, syslog, file } = Configuration::read(global)?;
+    let Configuration { process: settings, drain, syslog, redactor, file } = Configuration::read(global)?;
     if args.print_config {
         if out.is_json() {
             out.document(&file.to_json())?;
@@ -67,7 +71,7 @@ pub fn run(args: &Up, global: &Global, out: &mut Output) -> anyhow::Result<ExitC
     running.engine.spawn::<DrainProcessor>(drain)?;
     let collector = Collector::start(syslog, running.source_context(Collector::NAME, &settings)?).map_err(boxed)?;
     let watch = collector.watch();
-    let console = Console::start(running.bus.as_inspect(), running.engine.view(), move || watch.status())?;
+    let console = Console::start(running.bus.as_inspect(), running.engine.view(), move || watch.status(), redactor)?;
     let api = running.serve(&file, &settings, console.routes()).map_err(boxed)?;
     let url = format!("http://{}/?token={}", api.address(), token(&settings.listen, &settings.bus.data_dir).map_err(boxed)?);
     let report = Report::start(console.clone(), url, settings.bus.data_dir.clone())?;

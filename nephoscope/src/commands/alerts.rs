@@ -13,6 +13,7 @@ use crate::{
     origin::{Origin, Topic},
     output::{Cell, FAINT, HEAD, Output, Table, plain, severity_style, status_style, styled},
     record::Record,
+    redact::Redactor,
 };
 
 /// What is listed if nothing is said.
@@ -21,7 +22,7 @@ const SINCE_DEFAULT_MS: i64 = 24 * 3_600_000;
 const SHORT_DIGITS: usize = 10;
 
 /// Lists each alert by its last word.
-pub fn list(args: &AlertsList, origin: &Origin, out: &mut Output) -> anyhow::Result<()> {
+pub fn list(args: &AlertsList, origin: &Origin, redactor: &Redactor, out: &mut Output) -> anyhow::Result<()> {
     let now = wall_clock();
     let since = args.since.unwrap_or_else(|| now.plus_millis(-SINCE_DEFAULT_MS));
     let mut last = BTreeMap::new();
@@ -36,6 +37,7 @@ pub fn list(args: &AlertsList, origin: &Origin, out: &mut Output) -> anyhow::Res
     let is_meant =
         |alert: &Alert| status.is_none_or(|status| alert.status == status) && severity.is_none_or(|least| alert.severity >= least);
     let mut alerts: Vec<Alert> = last.into_values().filter(is_meant).collect();
+    alerts.iter_mut().for_each(|alert| redactor.alert(alert));
     alerts.sort_by(|a, b| (b.last_received, &a.fingerprint).cmp(&(a.last_received, &b.fingerprint)));
     if out.is_json() {
         return Ok(out.document(&alerts)?);
@@ -90,20 +92,22 @@ struct Ground {
 }
 
 /// Shows one alert whole.
-pub fn show(args: &AlertsShow, origin: &Origin, out: &mut Output) -> anyhow::Result<()> {
+pub fn show(args: &AlertsShow, origin: &Origin, redactor: &Redactor, out: &mut Output) -> anyhow::Result<()> {
     let topic = origin.topic(topics::ALERTS)?;
-    let (alert, history) = find(&args.alert, origin, &topic)?;
+    let (alert, history) = find(&args.alert, origin, redactor, &topic)?;
     let topics = origin.topics()?;
     let mut evidence = Vec::new();
     for place in &alert.evidence {
-        evidence.push(Ground { place: place.clone(), record: record_at(origin, &topics, place)? });
+        let mut record = record_at(origin, &topics, place)?;
+        record.iter_mut().for_each(|record| redactor.record(record));
+        evidence.push(Ground { place: place.clone(), record });
     }
     let whole = Whole { alert, history, evidence };
     if out.is_json() { Ok(out.document(&whole)?) } else { print(&whole, out) }
 }
 
 /// The alert whose id or fingerprint begins so: the last word about it, or the very word if the id is whole.
-fn find(wanted: &str, origin: &Origin, topic: &Topic) -> anyhow::Result<(Alert, Vec<Word>)> {
+fn find(wanted: &str, origin: &Origin, redactor: &Redactor, topic: &Topic) -> anyhow::Result<(Alert, Vec<Word>)> {
     let wanted = wanted.trim().to_ascii_lowercase();
     let mut found: Vec<String> = Vec::new();
     visit(origin, topic, |alert| {
@@ -122,10 +126,11 @@ fn find(wanted: &str, origin: &Origin, topic: &Topic) -> anyhow::Result<(Alert, 
     };
     // An id names one word of several, so what belongs to the fingerprint is known only now.
     let (mut last, mut named, mut history) = (None, None, Vec::new());
-    visit(origin, topic, |alert| {
+    visit(origin, topic, |mut alert| {
         if alert.fingerprint != *fingerprint {
             return;
         }
+        redactor.alert(&mut alert);
         let (id, message) = (alert.id.clone(), alert.message.clone());
         history.push(Word { id, at: alert.last_received, status: alert.status, severity: alert.severity, message });
         if alert.id == wanted {

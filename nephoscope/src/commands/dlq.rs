@@ -2,7 +2,7 @@
 
 use std::{cmp::Reverse, str::FromStr, time::Duration};
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use schemas::{EventTime, topics::DLQ_SUFFIX};
 use serde::{Deserialize, Serialize};
 use stream_runtime::time::wall_clock;
@@ -12,12 +12,15 @@ use crate::{
     client::encoded,
     moment::ago,
     origin::Origin,
-    output::{BAD, Cell, FAINT, GOOD, HEAD, Output, Table, WARN, bytes, plain, styled},
+    output::{BAD, Cell, FAINT, GOOD, HEAD, Output, Table, WARN, bytes, count, plain, styled},
     record::Record,
+    redact::Redactor,
 };
 
-/// What one replay carries (the API's own limit).
-const REPLAY_MAX: u64 = 1_000;
+/// Letters of one request (the API's own limit).
+const PAGE_MAX: u64 = 1_000;
+/// Refusals that are told one by one.
+const REFUSALS_TOLD: usize = 20;
 
 /// Names a dead letter: `<topic>/<partition>/<offset>`, with or without `.dlq` behind the topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,7 +50,7 @@ fn letters_of(topic: &str) -> String {
 }
 
 /// Lists dead letters of all topics, or of one.
-pub fn list(args: &DlqFilter, origin: &Origin, out: &mut Output) -> anyhow::Result<()> {
+pub fn list(args: &DlqFilter, origin: &Origin, redactor: &Redactor, out: &mut Output) -> anyhow::Result<()> {
     let topics = match &args.topic {
         Some(topic) => vec![origin.topic(&letters_of(topic))?],
         None => origin.topics()?.into_iter().filter(|topic| topic.name.ends_with(DLQ_SUFFIX)).collect(),
@@ -66,6 +69,7 @@ pub fn list(args: &DlqFilter, origin: &Origin, out: &mut Output) -> anyhow::Resu
         })?;
     }
     keep_newest(&mut letters, args.limit);
+    letters.iter_mut().for_each(|letter| redactor.record(letter));
     letters.reverse();
     if out.is_json() {
         return Ok(out.document(&letters)?);
@@ -96,14 +100,17 @@ fn keep_newest(letters: &mut Vec<Record>, limit: usize) {
 }
 
 /// Shows one dead letter whole.
-pub fn show(args: &DlqShow, origin: &Origin, out: &mut Output) -> anyhow::Result<()> {
+pub fn show(args: &DlqShow, origin: &Origin, redactor: &Redactor, out: &mut Output) -> anyhow::Result<()> {
     let Letter { topic, partition, offset } = &args.letter;
     let found = origin.topic(topic)?;
     if !found.partitions.iter().any(|part| part.partition == *partition) {
         bail!("{topic} has no partition {partition}; it has {}", found.partitions.len());
     }
     let letter = origin.read(topic, *partition, *offset, 1, Duration::ZERO)?.into_iter().find(|letter| letter.offset == *offset);
-    let Some(letter) = letter else { bail!("{topic}/{partition} has no record at {offset}; `nephoscope dlq list` shows those there are") };
+    let Some(mut letter) = letter else {
+        bail!("{topic}/{partition} has no record at {offset}; `nephoscope dlq list` shows those there are")
+    };
+    redactor.record(&mut letter);
     if out.is_json() {
         return Ok(out.document(&letter)?);
     }
@@ -133,12 +140,12 @@ pub fn show(args: &DlqShow, origin: &Origin, out: &mut Output) -> anyhow::Result
     Ok(())
 }
 
-/// What the API says about a replay of one partition.
-#[derive(Debug, Serialize, Deserialize)]
-struct Replay {
+/// What the API says about one page of a replay.
+#[derive(Debug, Deserialize)]
+struct Page {
     replayed: u64,
     refused: Vec<Refusal>,
-    last: Option<u64>,
+    next: u64,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -147,41 +154,53 @@ struct Refusal {
     why: String,
 }
 
+/// What became of the letters of one partition.
 #[derive(Debug, Serialize)]
-struct PartReplay {
+struct Part {
     partition: u32,
-    #[serde(flatten)]
-    replay: Replay,
+    replayed: u64,
+    refused: Vec<Refusal>,
 }
 
-/// Publishes dead letters to their topic again.
+/// Publishes dead letters to their topic again: those that are there now, since a letter that is rejected once more becomes a
+/// new one.
 pub fn replay(args: &DlqReplay, origin: &Origin, out: &mut Output) -> anyhow::Result<()> {
     let client = origin.instance("replaying dead letters")?;
     let topic = origin.topic(&letters_of(&args.topic))?;
-    let mut left = args.limit.unwrap_or(REPLAY_MAX).min(REPLAY_MAX);
+    let path = format!("/api/dlq/{}/replay", encoded(&topic.name));
+    let since = args.since.map(|since: EventTime| since.to_string());
+    let mut left = args.limit.unwrap_or(u64::MAX);
     let mut parts = Vec::new();
-    for part in topic.partitions.iter().filter(|part| part.next > part.start) {
-        if left == 0 {
-            break;
+    for place in topic.partitions.iter().filter(|place| place.next > place.start) {
+        let mut part = Part { partition: place.partition, replayed: 0, refused: Vec::new() };
+        let mut from = place.start;
+        while from < place.next && left > 0 {
+            let selection = serde_json::json!({"partition": place.partition, "from": from, "until": place.next, "reason": args.reason,
+                "since": since, "limit": left.min(PAGE_MAX)});
+            let page: Page = client.post(&path, &selection).with_context(|| {
+                format!("stopped before {}/{from}; {} letters of this partition were replayed", place.partition, part.replayed)
+            })?;
+            if page.next <= from {
+                bail!("{} answered a replay from {from} with {}, which is no progress", client.endpoint(), page.next);
+            }
+            part.replayed += page.replayed;
+            part.refused.extend(page.refused);
+            left = left.saturating_sub(page.replayed);
+            from = page.next;
         }
-        let since = args.since.map(|since: EventTime| since.to_string());
-        let selection = serde_json::json!({"partition": part.partition, "reason": args.reason, "since": since, "limit": left});
-        let replay: Replay = client.post(&format!("/api/dlq/{}/replay", encoded(&topic.name)), &selection)?;
-        left = left.saturating_sub(replay.replayed);
-        parts.push(PartReplay { partition: part.partition, replay });
+        parts.push(part);
     }
     if out.is_json() {
         return Ok(out.document(&parts)?);
     }
-    let replayed: u64 = parts.iter().map(|part| part.replay.replayed).sum();
-    out.line(format!("{replayed} dead letters of {} replayed", plain(args.topic.trim_end_matches(DLQ_SUFFIX))))?;
-    for part in &parts {
-        for refusal in &part.replay.refused {
-            out.line(format!("{} {}/{}: {}", styled(BAD, "refused"), part.partition, refusal.offset, plain(&refusal.why)))?;
-        }
+    let replayed: u64 = parts.iter().map(|part| part.replayed).sum();
+    out.line(format!("{} dead letters of {} replayed", count(replayed), plain(args.topic.trim_end_matches(DLQ_SUFFIX))))?;
+    let refusals = || parts.iter().flat_map(|part| part.refused.iter().map(|refusal| (part.partition, refusal)));
+    for (partition, Refusal { offset, why }) in refusals().take(REFUSALS_TOLD) {
+        out.line(format!("{} {partition}/{offset}: {}", styled(BAD, "refused"), plain(why)))?;
     }
-    if left == 0 && args.limit.is_none_or(|limit| limit > REPLAY_MAX) {
-        out.line(styled(FAINT, format!("one replay carries {REPLAY_MAX}; there may be more: narrow them with --since or --reason")))?;
+    if let more @ 1.. = refusals().count().saturating_sub(REFUSALS_TOLD) {
+        out.line(styled(FAINT, format!("{} more were refused; --json names them all", count(more as u64))))?;
     }
     Ok(())
 }

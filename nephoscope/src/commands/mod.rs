@@ -13,10 +13,13 @@ pub mod topics;
 
 use std::process::ExitCode;
 
+use stream_runtime::config::ConfigFile;
+
 use crate::{
-    cli::{Alerts, Cli, Command, Dlq, State, Store, Templates},
+    cli::{Alerts, Cli, Command, Dlq, State, Store, Templates, Topics, TopicsCommand},
     origin::Origin,
     output::{Form, Output},
+    redact::Redactor,
 };
 
 /// Runs a command.
@@ -27,21 +30,24 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let global = &cli.global;
     let mut out = Output::new(if global.json { Form::Json } else { Form::Text });
     let origin = || Origin::open(global);
+    let redactor = || Redactor::read(&mut ConfigFile::load(global.config.as_deref())?);
     match &cli.command {
         Command::Up(args) => return crate::up::run(args, global, &mut out),
         Command::Demo(args) => return crate::demo::run(args, &mut out),
         Command::Status(args) => return status::run(args, global, &mut out),
-        Command::Doctor => return doctor::run(global, &mut out),
+        Command::Doctor(args) => return doctor::run(args.subject, global, &mut out),
         Command::Health(args) => return health::run(args, global, &mut out),
         Command::Store(Store::Check) => return store::check(global, &mut out),
         Command::State(State::Reset(args)) => return state::reset(args, global, &mut out),
-        Command::Tail(args) => tail::run(args, &origin()?, &mut out),
-        Command::Topics => topics::run(&origin()?, &mut out),
-        Command::Templates(Templates::List(args)) => templates::list(args, &origin()?, &mut out),
-        Command::Alerts(Alerts::List(args)) => alerts::list(args, &origin()?, &mut out),
-        Command::Alerts(Alerts::Show(args)) => alerts::show(args, &origin()?, &mut out),
-        Command::Dlq(Dlq::List(args)) => dlq::list(args, &origin()?, &mut out),
-        Command::Dlq(Dlq::Show(args)) => dlq::show(args, &origin()?, &mut out),
+        Command::State(State::Skip(args)) => return state::skip(args, global, &mut out),
+        Command::Tail(args) => tail::run(args, &origin()?, &redactor()?, &mut out),
+        Command::Topics(Topics { command: Some(TopicsCommand::Create) }) => topics::create(global, &mut out),
+        Command::Topics(Topics { command: None }) => topics::run(&origin()?, &mut out),
+        Command::Templates(Templates::List(args)) => templates::list(args, &origin()?, &redactor()?, &mut out),
+        Command::Alerts(Alerts::List(args)) => alerts::list(args, &origin()?, &redactor()?, &mut out),
+        Command::Alerts(Alerts::Show(args)) => alerts::show(args, &origin()?, &redactor()?, &mut out),
+        Command::Dlq(Dlq::List(args)) => dlq::list(args, &origin()?, &redactor()?, &mut out),
+        Command::Dlq(Dlq::Show(args)) => dlq::show(args, &origin()?, &redactor()?, &mut out),
         Command::Dlq(Dlq::Replay(args)) => dlq::replay(args, &origin()?, &mut out),
         Command::State(State::Show(args)) => state::show(args, &origin()?, &mut out),
     }?;

@@ -13,7 +13,7 @@ use crate::{
     client::{Client, ClientError},
     commands::topics,
     moment::{ago, span},
-    origin::{Origin, client, is_away},
+    origin::{Origin, client, is_away, window},
     output::{BAD, Cell, FAINT, GOOD, HEAD, Output, PLAIN, Table, WARN, bytes, count, plain, styled},
 };
 
@@ -78,9 +78,13 @@ struct Source {
 
 /// Shows the status once, or again and again. Fails if nothing runs or a stage has stopped.
 pub fn run(args: &Status, global: &Global, out: &mut Output) -> anyhow::Result<ExitCode> {
-    let client = client(global)?;
+    let window = window(global)?;
+    let client = match &window {
+        Some(window) => &window.client,
+        None => &client(global)?,
+    };
     loop {
-        match look(&client) {
+        match look(client) {
             Ok(found) => {
                 let code = show(&found, args.watch, out)?;
                 if !args.watch {

@@ -9,6 +9,7 @@ use crate::{
     origin::{Origin, Topic, is_away},
     output::{Output, note},
     record::Record,
+    redact::Redactor,
 };
 
 /// Where a filter leaves gaps, this many records are looked through for the last N that match.
@@ -33,14 +34,14 @@ fn topic_name(word: &str) -> &str {
 }
 
 /// Prints the last records, then those that come.
-pub fn run(args: &Tail, origin: &Origin, out: &mut Output) -> anyhow::Result<()> {
+pub fn run(args: &Tail, origin: &Origin, redactor: &Redactor, out: &mut Output) -> anyhow::Result<()> {
     let topic = origin.topic(topic_name(&args.topic))?;
     for record in last(args, origin, &topic)? {
-        print(&record, out)?;
+        print(record, redactor, out)?;
     }
     match (args.no_follow, origin.is_live()) {
         (true, _) => Ok(()),
-        (false, true) => follow(args, origin, &topic, out),
+        (false, true) => follow(args, origin, &topic, redactor, out),
         (false, false) => {
             note("nothing more can come while no instance runs");
             Ok(())
@@ -71,7 +72,7 @@ fn last(args: &Tail, origin: &Origin, topic: &Topic) -> anyhow::Result<Vec<Recor
     Ok(all.split_off(all.len().saturating_sub(count)))
 }
 
-fn follow(args: &Tail, origin: &Origin, topic: &Topic, out: &mut Output) -> anyhow::Result<()> {
+fn follow(args: &Tail, origin: &Origin, topic: &Topic, redactor: &Redactor, out: &mut Output) -> anyhow::Result<()> {
     let mut positions: Vec<(u32, u64)> = topic.partitions.iter().map(|part| (part.partition, part.next)).collect();
     let wait = if positions.len() == 1 { WAIT } else { WAIT_IN_TURN };
     loop {
@@ -88,7 +89,7 @@ fn follow(args: &Tail, origin: &Origin, topic: &Topic, out: &mut Output) -> anyh
             for record in records {
                 positions[index].1 = record.offset + 1;
                 if matches(args, &record) {
-                    print(&record, out)?;
+                    print(record, redactor, out)?;
                 }
             }
         }
@@ -130,6 +131,7 @@ fn contains(record: &Record, text: &str) -> bool {
     has(&anstream::adapter::strip_str(&line).to_string()) || record.value.as_ref().is_some_and(|value| has(&value.to_string()))
 }
 
-fn print(record: &Record, out: &mut Output) -> std::io::Result<()> {
-    if out.is_json() { out.json_line(record) } else { out.line(record.line()) }
+fn print(mut record: Record, redactor: &Redactor, out: &mut Output) -> std::io::Result<()> {
+    redactor.record(&mut record);
+    if out.is_json() { out.json_line(&record) } else { out.line(record.line()) }
 }

@@ -11,6 +11,7 @@ use crate::{
     moment::{ago, local},
     origin::Origin,
     output::{Cell, FAINT, HEAD, Output, Table, count, plain, styled},
+    redact::Redactor,
 };
 
 /// How far parsed lines are read if nothing is said.
@@ -43,15 +44,18 @@ struct Event {
 }
 
 /// Lists templates, or with `--events` what happened to them.
-pub fn list(args: &TemplatesList, origin: &Origin, out: &mut Output) -> anyhow::Result<()> {
+pub fn list(args: &TemplatesList, origin: &Origin, redactor: &Redactor, out: &mut Output) -> anyhow::Result<()> {
     if args.events {
-        return print_events(&events(args, origin)?, args.limit, out);
+        let mut events = events(args, origin)?;
+        events.iter_mut().for_each(|event| redactor.string(&mut event.template));
+        return print_events(&events, args.limit, out);
     }
     let is_table = args.host.is_none() && args.since.is_none();
     let mut rows = if is_table { of_table(origin)? } else { of_lines(args.host.as_deref(), args.since, origin)? };
     rows.sort_by(|a, b| (b.count, &a.template_id).cmp(&(a.count, &b.template_id)));
     let total = rows.len();
     rows.truncate(args.limit);
+    rows.iter_mut().for_each(|row| redactor.string(&mut row.template));
     if out.is_json() {
         return Ok(out.document(&rows)?);
     }

@@ -1,9 +1,11 @@
 //! `topics`: what stands on the bus.
 
 use schemas::topics;
+use stream_runtime::{config::Backend, layout, process::OpenBus};
 
 use crate::{
-    origin::Origin,
+    cli::Global,
+    origin::{Origin, settings},
     output::{Cell, FAINT, Output, Table, bytes, count, plain},
 };
 
@@ -32,4 +34,19 @@ pub fn run(origin: &Origin, out: &mut Output) -> anyhow::Result<()> {
         return Ok(out.line("there are no topics yet")?);
     }
     Ok(out.table(&table)?)
+}
+
+/// Makes what is missing on the brokers. The embedded bus makes its topics by itself.
+pub fn create(global: &Global, out: &mut Output) -> anyhow::Result<()> {
+    let (settings, _) = settings(global)?;
+    if settings.bus.backend != Backend::Kafka {
+        return Ok(out.line("the embedded bus makes its topics by itself; name a cluster with --bus kafka://HOST:PORT")?);
+    }
+    let specs = layout::specs(settings.bus.backend, &settings.topics);
+    OpenBus::open(&settings)?.as_bus().ensure_topics(&specs)?;
+    if out.is_json() {
+        let names: Vec<_> = specs.iter().map(|spec| spec.name.to_string()).collect();
+        return Ok(out.document(&names)?);
+    }
+    Ok(out.line(format!("{} topics are there as they should be", specs.len()))?)
 }

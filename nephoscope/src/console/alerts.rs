@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, VecDeque};
 use schemas::{Alert, AlertStatus, EventTime, Severity};
 use serde::Serialize;
 
-use super::{minutes::MINUTES, redact::redact, view::evict};
+use super::{minutes::MINUTES, view::evict};
+use crate::redact::Redactor;
 
 /// Open alerts kept; beyond, those not heard of for longest go.
 const OPEN_MAX: usize = 1_000;
@@ -24,8 +25,9 @@ const PART_STOPPED: &str = "NephoscopePartStopped";
 pub const SEVERITIES: [Severity; 5] = [Severity::Low, Severity::Info, Severity::Warning, Severity::High, Severity::Critical];
 
 /// All alerts.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Alerts {
+    redactor: Redactor,
     open: BTreeMap<String, Alert>,
     /// Newest first.
     ended: VecDeque<Alert>,
@@ -73,8 +75,14 @@ pub struct AlertQuery {
 }
 
 impl Alerts {
+    /// None yet.
+    pub fn new(redactor: Redactor) -> Self {
+        Self { redactor, open: BTreeMap::new(), ended: VecDeque::new() }
+    }
+
     /// Takes note of an alert.
     pub fn on_alert(&mut self, mut alert: Alert) {
+        self.redactor.alert(&mut alert);
         trim(&mut alert);
         if alert.status == AlertStatus::Resolved {
             self.open.remove(&alert.fingerprint);
@@ -143,10 +151,8 @@ impl Alerts {
 }
 
 fn trim(alert: &mut Alert) {
-    alert.message = redact(&alert.message).into_owned();
-    alert.description = redact(&alert.description).into_owned();
     let kept = std::mem::take(&mut alert.annotations).into_iter().take(ANNOTATIONS_MAX);
-    alert.annotations = kept.map(|(key, value)| (key, schemas::alert::text(&redact(&value), ANNOTATION_BYTES_MAX))).collect();
+    alert.annotations = kept.map(|(key, value)| (key, schemas::alert::text(&value, ANNOTATION_BYTES_MAX))).collect();
 }
 
 /// An alert as it is listed.

@@ -11,7 +11,8 @@ use stream_runtime::{
     inspect::{Inspect, ReadLimits},
 };
 
-use super::{redact::redact, templates::Place};
+use super::templates::Place;
+use crate::redact::Redactor;
 
 /// Bytes of a line that are shown.
 const LINE_BYTES_MAX: usize = 2_048;
@@ -51,15 +52,15 @@ pub struct Proof {
 }
 
 /// The lines behind an alert.
-pub fn proof(inspect: &dyn Inspect, alert: Alert) -> Proof {
-    let lines: Vec<Line> = alert.evidence.iter().filter_map(|evidence| line(inspect, raw_place(inspect, evidence)?)).collect();
+pub fn proof(inspect: &dyn Inspect, redactor: &Redactor, alert: Alert) -> Proof {
+    let lines: Vec<Line> = alert.evidence.iter().filter_map(|evidence| line(inspect, redactor, raw_place(inspect, evidence)?)).collect();
     Proof { gone: alert.evidence.len() - lines.len(), alert, lines }
 }
 
 /// The line at a place in `logs.raw.v1`, if it is still there.
-pub fn line(inspect: &dyn Inspect, place: Place) -> Option<Line> {
+pub fn line(inspect: &dyn Inspect, redactor: &Redactor, place: Place) -> Option<Line> {
     let record: LogRecord = read(inspect, topics::LOGS_RAW, place)?;
-    let text = schemas::alert::one_line(&redact(&String::from_utf8_lossy(&record.raw)), LINE_BYTES_MAX);
+    let text = schemas::alert::one_line(&redactor.text(&String::from_utf8_lossy(&record.raw)), LINE_BYTES_MAX);
     Some(Line {
         partition: place.partition,
         offset: place.offset,

@@ -91,8 +91,9 @@ async fn template(State(console): State<Console>, Path(id): Path<String>) -> Res
     let (Some(template), Some(places)) = (template, places) else {
         return Err(ApiError::not_found(format!("no template {id:?} was seen lately")).expected("an id of /api/templates"));
     };
-    let lines =
-        beside(move || places.into_iter().filter_map(|place| evidence::line(console.0.inspect.as_ref(), place)).collect::<Vec<_>>());
+    let lines = beside(move || {
+        places.into_iter().filter_map(|place| evidence::line(console.0.inspect.as_ref(), &console.0.redactor, place)).collect::<Vec<_>>()
+    });
     Ok(Json(json!({ "template": template, "lines": lines.await? })))
 }
 
@@ -115,7 +116,7 @@ async fn alert(State(console): State<Console>, Path(key): Path<String>) -> Resul
     let found = console.view().alerts.find(&key).cloned();
     let missing = || ApiError::not_found(format!("no alert {key:?} is open or was lately")).expected("an id or fingerprint of /api/alerts");
     let alert = found.ok_or_else(missing)?;
-    beside(move || evidence::proof(console.0.inspect.as_ref(), alert)).await.map(Json)
+    beside(move || evidence::proof(console.0.inspect.as_ref(), &console.0.redactor, alert)).await.map(Json)
 }
 
 /// Reads the bus beside the loop that serves.

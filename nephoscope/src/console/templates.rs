@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, VecDeque};
 use schemas::{ChangeKind, EventTime, ParsedLog, TemplateRecord};
 use serde::Serialize;
 
-use super::{minutes::Minutes, redact::redact, view::evict};
+use super::{minutes::Minutes, view::evict};
+use crate::redact::Redactor;
 
 /// Templates kept; beyond, those that were seen longest ago go.
 pub const TEMPLATES_MAX: usize = 4_096;
@@ -24,8 +25,9 @@ const LEARNING_MS: i64 = 600_000;
 const NO_TEMPLATE: &str = "0000000000000000";
 
 /// All templates.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Templates {
+    redactor: Redactor,
     templates: BTreeMap<String, Template>,
     /// The oldest time that this view knows of.
     oldest: Option<EventTime>,
@@ -109,6 +111,11 @@ pub struct TemplateQuery {
 }
 
 impl Templates {
+    /// None yet.
+    pub fn new(redactor: Redactor) -> Self {
+        Self { redactor, templates: BTreeMap::new(), oldest: None }
+    }
+
     /// Takes note of a line.
     pub fn on_line(&mut self, line: &ParsedLog, time: EventTime) {
         self.oldest = Some(self.oldest.map_or(time, |oldest| oldest.min(time)));
@@ -161,7 +168,8 @@ impl Templates {
             (_, "") => "(empty lines)",
             (_, text) => text,
         };
-        self.templates.entry(id.to_string()).or_insert_with(|| Template::new(text, time))
+        let redactor = &self.redactor;
+        self.templates.entry(id.to_string()).or_insert_with(|| Template::new(&redactor.text(text), time))
     }
 
     /// Templates known.
@@ -207,7 +215,7 @@ impl Templates {
 impl Template {
     fn new(text: &str, time: EventTime) -> Self {
         Self {
-            text: schemas::alert::one_line(&redact(text), TEXT_BYTES_MAX),
+            text: schemas::alert::one_line(text, TEXT_BYTES_MAX),
             count: 0,
             told: 0,
             first: time,

@@ -9,6 +9,7 @@ use super::{
     templates::{Order, TEMPLATES_MAX, TemplateQuery},
     view::{View, evict},
 };
+use crate::redact::Redactor;
 
 const MINUTE_MS: i64 = 60_000;
 /// A moment from which on the tests count.
@@ -29,7 +30,7 @@ fn all(order: Order) -> TemplateQuery {
 
 #[test]
 fn templates_and_hosts_are_counted_like_a_plain_list() {
-    let mut view = View::default();
+    let mut view = View::new(&Redactor::default());
     let lines: Vec<_> = (0..5_000i64).map(|n| line(&format!("t{}", n * n % 17), &format!("h{}", n % 5), n * 1_000)).collect();
     lines.iter().for_each(|line| view.on_line(line, at(i64::MAX / 2_000_000)));
     let now = at(5_000_000);
@@ -54,7 +55,7 @@ fn templates_and_hosts_are_counted_like_a_plain_list() {
 
 #[test]
 fn a_clock_that_is_ahead_empties_nobodys_hour() {
-    let mut view = View::default();
+    let mut view = View::new(&Redactor::default());
     for n in 0..60 {
         view.on_line(&line("a", "right", n * MINUTE_MS), at(n * MINUTE_MS));
     }
@@ -64,7 +65,7 @@ fn a_clock_that_is_ahead_empties_nobodys_hour() {
 
 #[test]
 fn superseded_templates_are_folded_into_what_took_their_place() {
-    let mut view = View::default();
+    let mut view = View::new(&Redactor::default());
     for n in 0..10 {
         view.on_line(&line("old", "h", n * 1_000), at(n * 1_000));
         view.on_line(&line("older", "h", n * 1_000), at(n * 1_000));
@@ -83,7 +84,7 @@ fn superseded_templates_are_folded_into_what_took_their_place() {
 
 #[test]
 fn what_was_there_before_the_view_is_not_new() {
-    let mut view = View::default();
+    let mut view = View::new(&Redactor::default());
     let now = 3 * 60 * MINUTE_MS;
     for n in 0..=180 {
         view.on_line(&line("always", "h", n * MINUTE_MS), at(n * MINUTE_MS));
@@ -96,7 +97,7 @@ fn what_was_there_before_the_view_is_not_new() {
     let news: Vec<_> = shown.iter().map(|template| (template.id.as_str(), template.count, template.is_new)).collect();
     assert_eq!(news, [("always", 181, false), ("known", 70, false), ("unheard", 1, true)]);
     // In the first minutes of a machine everything would be.
-    let mut fresh = View::default();
+    let mut fresh = View::new(&Redactor::default());
     fresh.on_line(&line("a", "h", 0), at(0));
     fresh.on_line(&line("b", "h", 5 * MINUTE_MS), at(5 * MINUTE_MS));
     assert!(fresh.templates.list(&all(Order::Rate), at(6 * MINUTE_MS)).iter().all(|template| !template.is_new));
@@ -104,7 +105,7 @@ fn what_was_there_before_the_view_is_not_new() {
 
 #[test]
 fn lines_of_no_kind_are_called_so_and_never_new() {
-    let mut view = View::default();
+    let mut view = View::new(&Redactor::default());
     view.on_line(&line("always", "h", 0), at(0));
     let none = ParsedLog { template_id: "0".repeat(16), template: String::new(), ..line("", "h", 60 * MINUTE_MS) };
     view.on_line(&none, at(60 * MINUTE_MS));
@@ -115,7 +116,7 @@ fn lines_of_no_kind_are_called_so_and_never_new() {
 
 #[test]
 fn templates_are_found_by_host_time_text_and_in_every_order() {
-    let mut view = View::default();
+    let mut view = View::new(&Redactor::default());
     for (template, host, minute, severity) in
         [("a", "x", 0, Some(6)), ("b", "y", 10, Some(2)), ("b", "x", 20, None), ("c", "y", 30, Some(4))]
     {
@@ -136,7 +137,7 @@ fn templates_are_found_by_host_time_text_and_in_every_order() {
 
 #[test]
 fn the_view_is_bounded_whatever_comes() {
-    let mut view = View::default();
+    let mut view = View::new(&Redactor::default());
     let long = "x".repeat(10_000);
     for n in 0..20_000i64 {
         view.on_line(&ParsedLog { template: long.clone(), ..line(&format!("t{n}"), &format!("h{n}"), n) }, at(n));
@@ -180,7 +181,7 @@ fn alert(fingerprint: &str, severity: Severity, from: i64, to: Option<i64>) -> A
 
 #[test]
 fn the_hour_shows_how_many_alerts_were_open_in_each_minute() {
-    let mut alerts = Alerts::default();
+    let mut alerts = Alerts::new(Redactor::default());
     alerts.on_alert(alert("a", Severity::High, -10, None));
     alerts.on_alert(alert("b", Severity::High, 50, None));
     alerts.on_alert(alert("b", Severity::High, 50, Some(52)));
@@ -196,7 +197,7 @@ fn the_hour_shows_how_many_alerts_were_open_in_each_minute() {
 
 #[test]
 fn alerts_are_listed_worst_first_and_found_by_either_name() {
-    let mut alerts = Alerts::default();
+    let mut alerts = Alerts::new(Redactor::default());
     alerts.on_alert(alert("a", Severity::Warning, 1, None));
     alerts.on_alert(alert("b", Severity::Critical, 0, None));
     alerts.on_alert(alert("c", Severity::Critical, 2, None));
@@ -213,7 +214,7 @@ fn alerts_are_listed_worst_first_and_found_by_either_name() {
 
 #[test]
 fn a_resolved_alert_is_open_no_more() {
-    let mut alerts = Alerts::default();
+    let mut alerts = Alerts::new(Redactor::default());
     for n in 0..300 {
         alerts.on_alert(alert("a", Severity::High, n, None));
         alerts.on_alert(alert("a", Severity::High, n, Some(n + 1)));
@@ -229,7 +230,7 @@ fn what_nobody_resolves_is_settled() {
         labels: [("part".to_string(), part.to_string())].into(),
         ..alert(&format!("{name} {part}"), Severity::High, 0, None)
     };
-    let mut alerts = Alerts::default();
+    let mut alerts = Alerts::new(Redactor::default());
     alerts.on_alert(named("NephoscopeDataLoss", ""));
     alerts.on_alert(named("NephoscopePartStopped", "drain"));
     alerts.on_alert(named("NephoscopePartStopped", "syslog"));
@@ -243,7 +244,7 @@ fn what_nobody_resolves_is_settled() {
 
 #[test]
 fn secrets_do_not_reach_the_page() {
-    let mut view = View::default();
+    let mut view = View::new(&Redactor::default());
     view.on_line(&ParsedLog { template: "login password=hunter2 from <*>".into(), ..line("a", "h", 0) }, at(0));
     let annotations = [("examples".to_string(), "token=abc".to_string())].into();
     view.on_alert(Alert {

@@ -6,12 +6,13 @@ use schemas::{Alert, EventTime, ParsedLog, TemplateRecord};
 use serde::Serialize;
 
 use super::{alerts::Alerts, minutes::Minutes, templates::Templates};
+use crate::redact::Redactor;
 
 /// Hosts kept; beyond, those that were seen longest ago go.
 const HOSTS_MAX: usize = 1_024;
 
 /// What the page knows.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct View {
     lines: u64,
     minutes: Minutes,
@@ -46,6 +47,17 @@ pub struct HostSummary {
 }
 
 impl View {
+    /// Knows nothing yet; texts are masked as they come in.
+    pub fn new(redactor: &Redactor) -> Self {
+        Self {
+            lines: 0,
+            minutes: Minutes::default(),
+            hosts: BTreeMap::new(),
+            templates: Templates::new(redactor.clone()),
+            alerts: Alerts::new(redactor.clone()),
+        }
+    }
+
     /// Takes note of a line that the bus stored at `appended_at`. A clock that is ahead does not count: it would empty the
     /// hour of everybody else.
     pub fn on_line(&mut self, line: &ParsedLog, appended_at: EventTime) {

@@ -18,9 +18,13 @@ pub mod metrics;
 mod mutation;
 pub mod notify;
 mod owned;
+#[cfg_attr(not(all(feature = "sim", feature = "kafka")), allow(dead_code))]
+mod peril;
 #[cfg(feature = "binary")]
 pub mod process;
 pub mod publish;
+#[cfg(any(feature = "binary", feature = "kafka"))]
+pub mod secret;
 pub mod settings;
 #[cfg(feature = "sim")]
 pub mod sim;

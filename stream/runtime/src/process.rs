@@ -27,6 +27,7 @@ use crate::{
     notify, secret,
     settings::EngineSettings,
     source::{Source, SourceContext},
+    spool::{self, SpoolSettings},
     telemetry::otlp::SpanExport,
     worker::VERSION,
 };
@@ -105,6 +106,8 @@ pub struct ProcessSettings {
     pub engine: EngineSettings,
     /// `[embedded]`.
     pub embedded: EmbeddedConfig,
+    /// `[spool]`.
+    pub spool: SpoolSettings,
     /// `[kafka]`.
     pub kafka: KafkaSettings,
     /// `[topics]`.
@@ -140,6 +143,7 @@ impl ProcessSettings {
                 dlq: file.section("dlq")?,
             },
             embedded: file.section("embedded")?,
+            spool: file.section("spool")?,
             listen: file.section_or("listen", listen)?,
             telemetry: file.section("telemetry")?,
         })
@@ -356,7 +360,17 @@ impl Running {
     /// # Errors
     /// If its publisher cannot be opened.
     pub fn source_context(&self, name: &'static str, settings: &ProcessSettings) -> Result<SourceContext, BusError> {
-        Ok(SourceContext { publisher: self.engine.publisher(name)?, data_dir: settings.bus.data_dir.clone(), loss: self.engine.loss() })
+        let data_dir = settings.bus.data_dir.clone();
+        let (spooled, publish_ms) = match settings.bus.backend {
+            Backend::Embedded => (None, 10),
+            Backend::Kafka => {
+                let source: &'static str = format!("{name}.spool").leak(); // once per process
+                let directory = spool::directory(&data_dir, name);
+                settings.spool.check()?;
+                (Some(self.engine.spooled(source, &directory, settings.spool.spool_bytes_max)?), 100)
+            }
+        };
+        Ok(SourceContext { publisher: self.engine.publisher(name)?, spooled, publish_ms, data_dir, loss: self.engine.loss() })
     }
 
     /// Starts the API on the data directory's socket and the configured address.

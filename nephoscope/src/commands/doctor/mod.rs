@@ -1,6 +1,7 @@
 //! `doctor`: examines this machine and the installation, and says of each thing whether it is fine and what to do if not.
 
 mod installation;
+mod kafka;
 mod machine;
 mod sockets;
 mod sources;
@@ -11,7 +12,7 @@ use serde::Serialize;
 use stream_runtime::engine::error_chain;
 
 use crate::{
-    cli::Global,
+    cli::{DoctorSubject, Global},
     origin,
     output::{BAD, FAINT, GOOD, HEAD, Output, WARN, plain, styled},
     up::Configuration,
@@ -21,6 +22,8 @@ use crate::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Verdict {
+    /// It cannot be told from here.
+    Note,
     /// As it should be.
     Ok,
     /// It works, but less well than it could, or less is seen.
@@ -54,7 +57,10 @@ impl Finding {
 }
 
 /// Examines everything. Fails if something will not work.
-pub fn run(global: &Global, out: &mut Output) -> anyhow::Result<ExitCode> {
+pub fn run(subject: Option<DoctorSubject>, global: &Global, out: &mut Output) -> anyhow::Result<ExitCode> {
+    if let Some(DoctorSubject::Kafka) = subject {
+        return kafka::run(global, out);
+    }
     let findings = match Configuration::read(global) {
         Ok(configuration) => examine(&configuration, global)?,
         Err(error) => vec![Finding::fail("configuration", error.to_string(), "mend it; nothing else can be examined before")],
@@ -64,12 +70,15 @@ pub fn run(global: &Global, out: &mut Output) -> anyhow::Result<ExitCode> {
     } else {
         print(&findings, out)?;
     }
-    let worst = findings.iter().map(|finding| finding.verdict).max();
-    Ok(if worst == Some(Verdict::Fail) { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(exit_code(findings.iter().map(|finding| finding.verdict).max()))
+}
+
+fn exit_code(worst: Option<Verdict>) -> ExitCode {
+    if worst == Some(Verdict::Fail) { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
 fn examine(configuration: &Configuration, global: &Global) -> anyhow::Result<Vec<Finding>> {
-    let Configuration { process, drain, syslog, file } = configuration;
+    let Configuration { process, drain, syslog, redactor: _, file } = configuration;
     let data_dir = &process.bus.data_dir;
     let instance = installation::instance(&origin::client(global)?, data_dir);
     let mut findings = vec![parts(drain, syslog, file.path())];
@@ -96,6 +105,7 @@ fn print(findings: &[Finding], out: &mut Output) -> anyhow::Result<()> {
     let width = findings.iter().map(|finding| finding.what.chars().count()).max().unwrap_or(0);
     for finding in findings {
         let verdict = match finding.verdict {
+            Verdict::Note => styled(FAINT, "NOTE"),
             Verdict::Ok => styled(GOOD, "OK  "),
             Verdict::Warn => styled(WARN, "WARN"),
             Verdict::Fail => styled(BAD, "FAIL"),

@@ -3,7 +3,6 @@
 
 use std::{
     fs::{File, OpenOptions},
-    io::Read,
     path::Path,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
@@ -11,7 +10,8 @@ use std::{
 
 use rustix::fs::FlockOperation;
 
-use crate::{bus::BusError, kafka::client::now};
+use super::client::now;
+use crate::{bus::BusError, secret};
 
 /// Replicas of one part that may share a data directory.
 const SLOTS_MAX: u32 = 1_000;
@@ -84,14 +84,7 @@ impl Instances {
 
 /// Eight digits of the machine's id and four of the data directory's, which is made on first use.
 fn home(data_dir: &Path) -> std::io::Result<String> {
-    let path = data_dir.join("id");
-    let mut directory = std::fs::read_to_string(&path).unwrap_or_default();
-    if directory.len() < 12 {
-        let mut random = [0; 6];
-        File::open("/dev/urandom")?.read_exact(&mut random)?;
-        directory = random.iter().map(|byte| format!("{byte:02x}")).collect();
-        std::fs::write(&path, &directory)?;
-    }
+    let directory = secret::read_or_make(&data_dir.join("id"), 6)?;
     let machine = std::fs::read_to_string("/etc/machine-id").unwrap_or_default();
     let machine: String = machine.chars().filter(char::is_ascii_hexdigit).take(8).collect();
     // Without a machine id the directory's own digits stand in.
