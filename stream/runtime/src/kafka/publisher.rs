@@ -20,6 +20,8 @@ use super::{
 use crate::{
     bus::BusError,
     inspect::Appended,
+    mutation::{Mutation, is_on},
+    peril::{Moment, pass},
     publish::{Cursor, Publish, PublishBatch, PublishError},
 };
 
@@ -72,12 +74,15 @@ impl KafkaPublisher {
         Ok(this)
     }
 
-    /// Fences who came before, settles what was left open, and reads how far it had come.
+    /// If there is no producer: fences who came before, settles what was left open, and reads how far it had come.
     fn connect(&mut self) -> Result<(), BusError> {
-        let id = self.shared.names.transactional_id(&self.part, &self.instance.name);
-        let config = self.shared.settings.producer(&self.shared.names.client(&self.part), &id);
-        self.transactions = Some(Transactions::open(config, Arc::clone(&self.instance))?);
-        self.cursor = self.read_cursor()?;
+        if self.transactions.is_none() {
+            let id = self.shared.names.transactional_id(&self.part, &self.instance.name);
+            let config = self.shared.settings.producer(&self.shared.names.client(&self.part), &id);
+            let transactions = Transactions::open(config, Arc::clone(&self.instance))?;
+            self.cursor = self.read_cursor()?;
+            self.transactions = Some(transactions);
+        }
         Ok(())
     }
 
@@ -112,15 +117,7 @@ impl KafkaPublisher {
         }
     }
 
-    fn publish_as(&mut self, records: &PublishBatch, mut next: Cursor) -> Result<(), PublishError> {
-        if self.transactions.is_none() {
-            self.connect().map_err(not_now)?;
-            if self.cursor.as_ref() == Some(&next) {
-                // It was this very batch whose transaction could not be settled before, and it took place.
-                return Ok(());
-            }
-            next.sequence = next.sequence.max(self.cursor.as_ref().map_or(0, |cursor| cursor.sequence) + 1);
-        }
+    fn publish_as(&mut self, records: &PublishBatch, next: Cursor) -> Result<(), PublishError> {
         match self.write(records, &next) {
             Ok(()) => {
                 self.cursor = Some(next);
@@ -143,6 +140,7 @@ impl KafkaPublisher {
 
     fn write(&mut self, records: &PublishBatch, next: &Cursor) -> Result<(), Ended> {
         let Some(transactions) = &mut self.transactions else { return Err(Ended::Lost("no producer".into())) };
+        pass(Moment::Begin);
         transactions.begin()?;
         for record in records.records() {
             let sent = self.routes.to(&self.shared, record.topic).and_then(|(topic, partitions)| {
@@ -157,20 +155,26 @@ impl KafkaPublisher {
                 return Err(transactions.end("record", &error));
             }
         }
+        if is_on(Mutation::CursorApart) {
+            let committed = transactions.delivered().and_then(|()| transactions.commit());
+            committed.map_err(|error| transactions.end("publication", &error))?;
+            pass(Moment::Committed);
+            transactions.begin()?;
+        }
         let Partition(partition) = self.cursors.at.partition;
         let cursor = encode(next);
         transactions
             .send(&self.cursors.topic, partition, Some(self.key.as_bytes()), Some(&cursor), Default::default())
             .and_then(|()| transactions.delivered())
+            .inspect(|()| pass(Moment::Sent))
             .and_then(|()| transactions.commit())
+            .inspect(|()| pass(Moment::Committed))
             .map_err(|error| transactions.end("publication", &error))
     }
 
     /// Publishes under a sequence of the source's own; one that is not above the stored one is dropped.
     pub(super) fn append(&mut self, sequence: u64, records: &PublishBatch, position: &[u8]) -> Result<Appended, PublishError> {
-        if self.transactions.is_none() {
-            self.connect().map_err(not_now)?;
-        }
+        self.connect().map_err(not_now)?;
         if self.cursor.as_ref().is_some_and(|cursor| cursor.sequence >= sequence) {
             return Ok(Appended::Known);
         }
@@ -184,8 +188,22 @@ impl Publish for KafkaPublisher {
     }
 
     fn publish(&mut self, records: &PublishBatch, position: &[u8]) -> Result<(), PublishError> {
-        let sequence = self.cursor.as_ref().map_or(0, |cursor| cursor.sequence) + 1;
-        self.publish_as(records, Cursor { sequence, position: position.to_vec() })
+        let believed = self.cursor.clone();
+        let sequence = believed.as_ref().map_or(0, |cursor| cursor.sequence) + 1;
+        let next = Cursor { sequence, position: position.to_vec() };
+        self.connect().map_err(not_now)?;
+        if self.cursor == believed {
+            match self.publish_as(records, next) {
+                Err(PublishError::Retry(_)) if self.cursor != believed => {}
+                outcome => return outcome,
+            }
+        } else if self.cursor.as_ref() == Some(&next) {
+            // It was this very batch whose transaction could not be settled before, and it took place.
+            return Ok(());
+        }
+        // While we stood still, somebody took our name, read on from our cursor, and gave the name back by our fencing him.
+        // What we have read since then is his: it is on the bus already.
+        Err(PublishError::Closed(format!("another process went on under the name {}; read again from its cursor", self.key)))
     }
 }
 
