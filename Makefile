@@ -1,5 +1,5 @@
 # Each target works on a fresh Debian or Ubuntu machine: what is missing is installed first.
-.PHONY: up demo test lint fmt bench eval kafka kafka-3 kafka-stop help
+.PHONY: up demo test lint fmt bench eval kafka kafka-3 kafka-stop chaos help
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/' | expand -t 19
@@ -38,3 +38,8 @@ kafka-3: ## three brokers on 127.0.0.1:9092, 9102, 9112; replication factor 3
 
 kafka-stop: ## stop what `make kafka` or `make kafka-3` started; its data stays under target/kafka
 	@scripts/kafka stop
+
+SECONDS ?= 120
+SEED ?= 1
+chaos: ## faults of every kind on three brokers, then everything is counted: make chaos SECONDS=600 SEED=7
+	@scripts/chaos --seconds $(SECONDS) --seed $(SEED)

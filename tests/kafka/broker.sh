@@ -11,7 +11,7 @@
 #                  Clients on a librdkafka before 2.6.1, as Debian 12's kcat, send a nonce that Kafka 4 refuses (librdkafka 4895)
 #   --user         a SCRAM user besides `admin` (its password: admin-secret); users are made with the cluster, not later
 #   --authorizer   only `admin`, and whoever comes by the plaintext listener, may do what no ACL allows
-#   --owner PID    stop when that process ends: a test that is killed leaves no JVM behind
+#   --owner PID    stop and remove the folder when that process ends: a test that is killed leaves nothing behind
 #   kill N         kill -9; `restart N` brings it back, or restarts a living one politely; pause and resume are SIGSTOP and SIGCONT
 #   tool           one of Kafka's own tools: `tool TopicCommand --list`, `tool AclCommand --add …`; the bootstrap servers are added
 #
@@ -248,7 +248,7 @@ start() { # the nodes that do not run; a running cluster keeps its port
     for n in "${missing[@]}"; do format_node "$n"; done
     for n in "${missing[@]}"; do launch "$n"; done
     # With `||` instead of `if`, a shell in the background would hold our caller's pipes open.
-    if [ -n "$owner" ]; then (tail --pid="$owner" -f /dev/null; stop) </dev/null >/dev/null 2>&1 & fi
+    if [ -n "$owner" ]; then (tail --pid="$owner" -f /dev/null; stop; rm -rf "$dir") </dev/null >/dev/null 2>&1 & fi
     wait_ready "$brokers" "${nodes[@]}"
     print_env
 }

@@ -1,0 +1,157 @@
+//! The processes under attack: our own binaries, started as an operator starts them.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// How often the end of a process is looked for.
+const LOOK: Duration = Duration::from_millis(20);
+/// How long a process may take to end after SIGTERM; its own limit is 10 s.
+const LEAVE_MAX: Duration = Duration::from_secs(30);
+
+/// How one process is started, each time anew.
+#[derive(Debug, Clone)]
+pub struct Launch {
+    /// Its name in what we print, and of its log.
+    pub name: String,
+    /// The binary.
+    pub program: PathBuf,
+    /// Its configuration file.
+    pub config: PathBuf,
+    /// Its data directory.
+    pub data_dir: PathBuf,
+    /// Its environment, beside ours.
+    pub environment: Vec<(String, String)>,
+    /// Where its log goes, all lives of it in one file.
+    pub log: PathBuf,
+}
+
+impl Launch {
+    /// Starts it.
+    ///
+    /// # Errors
+    /// If the binary or its log cannot be opened.
+    pub fn start(&self) -> io::Result<Process> {
+        self.start_in(&self.data_dir)
+    }
+
+    /// Starts it under the same name with another data directory, as on another machine.
+    ///
+    /// # Errors
+    /// As [`Launch::start`].
+    pub fn start_elsewhere(&self) -> io::Result<Process> {
+        self.start_in(&self.data_dir.with_extension("elsewhere"))
+    }
+
+    fn start_in(&self, data_dir: &Path) -> io::Result<Process> {
+        let log = File::options().create(true).append(true).open(&self.log)?;
+        let mut command = Command::new(&self.program);
+        command.arg("--config").arg(&self.config).arg("--data-dir").arg(data_dir).envs(self.environment.iter().cloned());
+        let child = command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn()?;
+        Ok(Process { child })
+    }
+
+    /// The last lines of its log: why it ended, where it ended by itself.
+    pub fn last_words(&self) -> String {
+        let log = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let words: Vec<&str> = log.lines().rev().filter(|line| !line.trim().is_empty()).take(2).collect();
+        words.into_iter().rev().collect::<Vec<_>>().join(" | ")
+    }
+}
+
+/// A running process; `kill -9` when it is dropped.
+#[derive(Debug)]
+pub struct Process {
+    child: Child,
+}
+
+impl Process {
+    /// Sends a signal.
+    ///
+    /// # Errors
+    /// If the process is gone.
+    pub fn signal(&self, signal: Signal) -> io::Result<()> {
+        Ok(kill_process(Pid::from_child(&self.child), signal)?)
+    }
+
+    /// How it ended, if it ended by itself.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().ok().flatten()
+    }
+
+    /// Waits for its end; None if it still runs after this time.
+    pub fn wait(&mut self, most: Duration) -> Option<ExitStatus> {
+        let begun = Instant::now();
+        loop {
+            match self.ended() {
+                None if begun.elapsed() < most => std::thread::sleep(LOOK),
+                ended => return ended,
+            }
+        }
+    }
+
+    /// SIGTERM, then waits; `kill -9` if it does not end.
+    ///
+    /// # Errors
+    /// If it had to be killed: a process that cannot leave is a finding.
+    pub fn leave(mut self) -> io::Result<ExitStatus> {
+        self.signal(Signal::TERM)?;
+        self.wait(LEAVE_MAX).ok_or_else(|| io::Error::other(format!("it did not end within {} s of SIGTERM", LEAVE_MAX.as_secs())))
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A place for one process, empty or not. Whoever does something to it holds it from the blow to the recovery, so no two
+/// faults meet one process.
+#[derive(Debug)]
+pub struct Slot {
+    /// How its process is started.
+    pub launch: Launch,
+    process: Mutex<Option<Process>>,
+}
+
+impl Slot {
+    /// An empty place.
+    pub fn new(launch: Launch) -> Self {
+        Self { launch, process: Mutex::new(None) }
+    }
+
+    /// The place, as soon as nobody holds it.
+    pub fn hold(&self) -> MutexGuard<'_, Option<Process>> {
+        self.process.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The place, if nobody holds it.
+    pub fn try_hold(&self) -> Option<MutexGuard<'_, Option<Process>>> {
+        match self.process.try_lock() {
+            Ok(held) => Some(held),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+}
+
+/// The first place from `victim` on, in turn, that nobody holds and whose state is as wanted.
+pub fn pick(slots: &[Slot], victim: usize, running: bool) -> Option<(&Slot, MutexGuard<'_, Option<Process>>)> {
+    (0..slots.len()).find_map(|step| {
+        let slot = &slots[(victim + step) % slots.len()];
+        let held = slot.try_hold().filter(|process| process.is_some() == running)?;
+        Some((slot, held))
+    })
+}
+
+/// How many run, as far as nobody holds them.
+pub fn running(slots: &[Slot]) -> usize {
+    slots.iter().filter(|slot| slot.try_hold().is_some_and(|process| process.is_some())).count()
+}
