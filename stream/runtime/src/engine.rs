@@ -34,7 +34,7 @@ const LOSS_PERIOD: Duration = Duration::from_secs(60);
 /// A worker that has not made a round for this long is not alive.
 const ALIVE_MS: u64 = 30_000;
 /// The source name of the runtime's own alerts.
-const RUNTIME_SOURCE: &str = "runtime";
+pub(crate) const RUNTIME_SOURCE: &str = "runtime";
 
 /// A running set of parts on one bus.
 pub struct Engine {

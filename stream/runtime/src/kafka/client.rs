@@ -12,7 +12,7 @@ use rdkafka::{
     ClientContext,
     config::RDKafkaLogLevel,
     consumer::{BaseConsumer, Consumer, ConsumerContext, RebalanceProtocol},
-    error::{KafkaError, RDKafkaErrorCode},
+    error::{KafkaError, KafkaResult, RDKafkaErrorCode},
     message::DeliveryResult,
     producer::ProducerContext,
     topic_partition_list::{Offset, TopicPartitionList},
@@ -23,6 +23,10 @@ use crate::bus::BusError;
 
 /// One question to the broker takes this long at most; the caller asks again.
 pub(super) const ASK: Duration = Duration::from_secs(5);
+/// One try of it: after each the client's log is served, so that a wrong password is no silence.
+const TRY: Duration = Duration::from_secs(1);
+/// Enough to take over what stands in a queue.
+const SERVE: Duration = Duration::from_millis(1);
 
 /// Time that never goes back, for waits.
 #[allow(clippy::disallowed_methods, reason = "a bus is an edge")]
@@ -30,11 +34,16 @@ pub(super) fn now() -> Instant {
     Instant::now()
 }
 
-/// A client that only asks.
-pub(super) struct Asking;
+/// A client that only asks. It remembers what librdkafka complained about last: its errors say no more than that a broker
+/// could not be reached, and the reason stands in its log alone.
+#[derive(Default)]
+pub(super) struct Asking(Mutex<Option<String>>);
 
 impl ClientContext for Asking {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        if is_complaint(level, facility) {
+            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(explained(message));
+        }
         log(level, facility, message);
     }
 
@@ -44,6 +53,34 @@ impl ClientContext for Asking {
 }
 
 impl ConsumerContext for Asking {}
+
+/// Puts a question to the brokers, again while they cannot be reached, for [`ASK`] in all. Each try gets the time that it
+/// may take.
+pub(super) fn ask<T>(
+    client: &BaseConsumer<Asking>,
+    what: &str,
+    question: impl Fn(&BaseConsumer<Asking>, Duration) -> KafkaResult<T>,
+) -> Result<T, BusError> {
+    let until = now() + ASK;
+    loop {
+        let answer = question(client, TRY);
+        let complaint = complaint(client);
+        match answer {
+            Ok(answer) => return Ok(answer),
+            Err(error) => match (failed(what, &error), complaint) {
+                (BusError::Lost(_), _) if now() < until => {}
+                (BusError::Lost(why), Some(complaint)) => return Err(BusError::Lost(format!("{why}: {complaint}"))),
+                (error, _) => return Err(error),
+            },
+        }
+    }
+}
+
+/// Serves the client's log, which waits in its queue until somebody polls, and takes the last complaint out of it.
+pub(super) fn complaint(client: &BaseConsumer<Asking>) -> Option<String> {
+    let _ = client.poll(SERVE);
+    client.context().0.lock().unwrap_or_else(PoisonError::into_inner).take()
+}
 
 /// What happened to the assignment of a group's member.
 #[derive(Debug)]
@@ -154,11 +191,23 @@ fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
     match level {
         // Properties that concern only producers or only consumers are given to both.
         _ if facility == "CONFWARN" => tracing::debug!(target: "librdkafka", facility, "{message}"),
-        RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical | RDKafkaLogLevel::Error => {
-            tracing::warn!(target: "librdkafka", facility, "{message}{}", hint(message).map(|hint| format!("; {hint}")).unwrap_or_default());
-        }
-        RDKafkaLogLevel::Warning | RDKafkaLogLevel::Notice => tracing::info!(target: "librdkafka", facility, "{message}"),
+        _ if is_complaint(level, facility) => tracing::warn!(target: "librdkafka", facility, "{}", explained(message)),
         RDKafkaLogLevel::Info | RDKafkaLogLevel::Debug => tracing::debug!(target: "librdkafka", facility, "{message}"),
+        _ => tracing::info!(target: "librdkafka", facility, "{message}"),
+    }
+}
+
+pub(super) fn is_complaint(level: RDKafkaLogLevel, facility: &str) -> bool {
+    use RDKafkaLogLevel as L;
+    facility != "CONFWARN" && matches!(level, L::Emerg | L::Alert | L::Critical | L::Error)
+}
+
+/// A complaint without the name of the thread that made it, and with what an operator can do.
+pub(super) fn explained(message: &str) -> String {
+    let text = message.strip_prefix("[thrd:").and_then(|rest| rest.split_once("]: ")).map_or(message, |(_, text)| text);
+    match hint(text) {
+        Some(hint) => format!("{text}; {hint}"),
+        None => text.to_owned(),
     }
 }
 

@@ -16,6 +16,7 @@ mod inspect;
 mod instance;
 mod names;
 mod native;
+pub mod probe;
 mod publisher;
 mod reader;
 mod routes;

@@ -32,7 +32,7 @@ pub(super) struct Reader {
 
 impl Reader {
     pub(super) fn open(config: &ClientConfig) -> Result<Self, BusError> {
-        let consumer = config.create_with_context(Asking).map_err(|error| failed("reader", &error))?;
+        let consumer = config.create_with_context(Asking::default()).map_err(|error| failed("reader", &error))?;
         Ok(Self { consumer })
     }
 

@@ -7,13 +7,13 @@ use std::{
 };
 
 use rdkafka::{
-    admin::AdminClient,
+    ClientConfig,
     consumer::{BaseConsumer, Consumer},
 };
 use stream_core::{NextOffset, TopicName, TopicPartition};
 
 use super::{
-    client::{Asking, failed, now},
+    client::{Asking, complaint, failed, now},
     instance::{Instance, Instances},
     names::{Names, Place},
     publisher::KafkaPublisher,
@@ -33,7 +33,6 @@ pub(super) struct Shared {
     pub(super) bus: BusSettings,
     pub(super) settings: KafkaSettings,
     pub(super) names: Names,
-    pub(super) admin: AdminClient<Asking>,
     /// Asks for ends as readers of committed records see them: the last stable offset.
     stable: BaseConsumer<Asking>,
     /// Asks for ends as they are, open transactions included.
@@ -57,9 +56,8 @@ impl Shared {
         high.set("isolation.level", "read_uncommitted");
         let context = |what: &str, error: &rdkafka::error::KafkaError| failed(what, error);
         Ok(Self {
-            admin: stable.create_with_context(Asking).map_err(|error| context("admin client", &error))?,
-            stable: stable.create_with_context(Asking).map_err(|error| context("client", &error))?,
-            high: high.create_with_context(Asking).map_err(|error| context("client", &error))?,
+            stable: stable.create_with_context(Asking::default()).map_err(|error| context("client", &error))?,
+            high: high.create_with_context(Asking::default()).map_err(|error| context("client", &error))?,
             names,
             bus,
             settings,
@@ -71,6 +69,10 @@ impl Shared {
         })
     }
 
+    fn admin_config(&self) -> ClientConfig {
+        self.settings.reader(&self.names.client("admin"))
+    }
+
     /// A name for one more client of a part.
     pub(super) fn claim(&self, part: &str) -> Result<Arc<Instance>, BusError> {
         self.instances.claim(&self.bus.data_dir, part, &self.bus.instance)
@@ -78,7 +80,7 @@ impl Shared {
 
     pub(super) fn ensure(&self, specs: &[TopicSpec]) -> Result<(), BusError> {
         let wanted: Vec<_> = specs.iter().map(|spec| topics::Wanted::of(self.names.topic(&spec.name), spec)).collect();
-        topics::ensure(&self.admin, &wanted, self.bus.create_topics, self.bus.replication_factor)?;
+        topics::ensure(&self.stable, &self.admin_config(), &wanted, &self.bus)?;
         lock(&self.retention_ms).extend(specs.iter().map(|spec| (spec.name.clone(), spec.retention_ms)));
         self.forget_topics();
         Ok(())
@@ -87,7 +89,7 @@ impl Shared {
     /// Makes a compacted topic of our own.
     pub(super) fn ensure_internal(&self, name: &TopicName, partitions: u32) -> Result<(), BusError> {
         let wanted = topics::Wanted::internal(self.names.topic(name), partitions);
-        topics::ensure(&self.admin, &[wanted], self.bus.create_topics, self.bus.replication_factor)?;
+        topics::ensure(&self.stable, &self.admin_config(), &[wanted], &self.bus)?;
         self.forget_topics();
         Ok(())
     }
@@ -99,7 +101,7 @@ impl Shared {
 
     /// Partitions of every topic, by its name on the brokers.
     pub(super) fn topics(&self) -> Result<BTreeMap<String, u32>, BusError> {
-        topics::partitions(&self.admin)
+        topics::partitions(&self.stable)
     }
 
     /// Number of partitions of a topic, 0 if there is none. Asked once a minute at most, since every commit wants to know.
@@ -112,7 +114,7 @@ impl Shared {
         {
             return Ok(*partitions);
         }
-        let (_, topics) = known.insert((now(), topics::partitions(&self.admin)?));
+        let (_, topics) = known.insert((now(), topics::partitions(&self.stable)?));
         Ok(topics.get(&name).copied().unwrap_or(0))
     }
 
@@ -136,8 +138,11 @@ impl Shared {
 }
 
 fn watermarks(client: &BaseConsumer<Asking>, place: &Place, wait: Duration) -> Result<(NextOffset, NextOffset), BusError> {
-    let (low, high) =
-        client.fetch_watermarks(&place.topic, place.partition, wait).map_err(|error| failed(&format!("ends of {}", place.at), &error))?;
+    let answer = client.fetch_watermarks(&place.topic, place.partition, wait);
+    let (low, high) = answer.map_err(|error| {
+        let _ = complaint(client);
+        failed(&format!("ends of {}", place.at), &error)
+    })?;
     let next = |offset: i64| NextOffset(u64::try_from(offset).unwrap_or(0));
     Ok((next(low), next(high)))
 }

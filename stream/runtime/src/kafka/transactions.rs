@@ -188,7 +188,7 @@ fn retried(call: impl Fn() -> KafkaResult<()>) -> KafkaResult<()> {
     }
 }
 
-fn is_fencing(code: RDKafkaErrorCode) -> bool {
+pub(super) fn is_fencing(code: RDKafkaErrorCode) -> bool {
     use RDKafkaErrorCode as C;
     matches!(code, C::Fenced | C::ProducerFenced | C::InvalidProducerEpoch)
 }
