@@ -40,11 +40,13 @@ pub enum Mutation {
     MembershipReadAtCommit,
     /// A publisher's cursor does not travel in the transaction of its records.
     CursorApart,
+    /// What retention took before it was processed is passed over in silence.
+    LossUntold,
 }
 
 impl Mutation {
     /// All of them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::StateKeptAfterAbort,
         Self::JournalIgnored,
         Self::JournalAtEqualOffsetsOnly,
@@ -61,6 +63,7 @@ impl Mutation {
         Self::StateReadToLastStable,
         Self::MembershipReadAtCommit,
         Self::CursorApart,
+        Self::LossUntold,
     ];
 }
 

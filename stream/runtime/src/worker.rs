@@ -335,7 +335,9 @@ impl<P: Processor> Worker<P> {
     fn on_trimmed(&mut self, at: &TopicPartition, from: NextOffset, to: NextOffset) -> Result<(), WorkerError> {
         match self.slots.get_mut(at) {
             Some(Slot::Running(owned)) if to > owned.next => {
-                self.loss.report(P::NAME, at.topic.as_str(), "retention", to.0 - owned.next.0);
+                if !is_on(Mutation::LossUntold) {
+                    self.loss.report(P::NAME, at.topic.as_str(), "retention", to.0 - owned.next.0);
+                }
                 owned.next = to;
                 owned.snapshot_due = true;
                 Ok(())

@@ -38,11 +38,11 @@ fn the_crash_law_holds_on_every_bad_day() {
 
 /// A simulation in which nothing goes wrong proves nothing.
 fn assert_everything_happened(events: &Tally, verified: &Verified) {
-    let Tally { crashes, lost, aborts, unknown, fenced, refused, frozen, restores, commits, retries } = *events;
-    let Verified { records, outputs, dead_letters, poison, ticks, broadcasts, states } = *verified;
-    let rarest = [crashes, lost, aborts, unknown, fenced, refused, frozen, restores, commits, retries].into_iter().min();
+    let Tally { crashes, lost, aborts, unknown, fenced, refused, frozen, restores, commits, retries, trims } = *events;
+    let Verified { records, outputs, dead_letters, poison, ticks, broadcasts, states, trimmed } = *verified;
+    let rarest = [crashes, lost, aborts, unknown, fenced, refused, frozen, restores, commits, retries, trims].into_iter().min();
     assert!(rarest >= Some(100), "{events:?}");
-    let rarest = [records, outputs, dead_letters, poison, ticks, broadcasts, states].into_iter().min();
+    let rarest = [records, outputs, dead_letters, poison, ticks, broadcasts, states, trimmed].into_iter().min();
     assert!(rarest >= Some(100), "{verified:?}");
 }
 

@@ -24,6 +24,8 @@ pub struct Cluster {
     /// All transactional producers.
     pub coordinator: Coordinator,
     groups: BTreeMap<String, Group>,
+    /// Offsets of inputs that retention removed before anybody had processed them.
+    lost: BTreeMap<TopicPartition, BTreeSet<Offset>>,
     /// The broker's clock, which stamps what is appended.
     pub now: EventTime,
     /// Records that one gather reads of one partition at most: few, so that batches end everywhere; many, so that one gather
@@ -60,6 +62,8 @@ pub struct Tally {
     pub commits: u64,
     /// Commits that had to wait for the disk.
     pub retries: u64,
+    /// Times that retention removed records.
+    pub trims: u64,
 }
 
 impl std::ops::Add for Tally {
@@ -77,6 +81,7 @@ impl std::ops::Add for Tally {
             restores: self.restores + other.restores,
             commits: self.commits + other.commits,
             retries: self.retries + other.retries,
+            trims: self.trims + other.trims,
         }
     }
 }
@@ -98,6 +103,7 @@ impl Cluster {
             topics: BTreeMap::new(),
             coordinator: Coordinator::default(),
             groups: BTreeMap::new(),
+            lost: BTreeMap::new(),
             now,
             gathered_max: 12,
             faults,
@@ -141,6 +147,25 @@ impl Cluster {
     pub fn log(&self, at: &TopicPartition) -> Result<&Log, BusError> {
         let log = self.topics.get(&at.topic).and_then(|logs| logs.get(at.partition.0 as usize));
         log.ok_or_else(|| BusError::Fatal(format!("there is no partition {at}")))
+    }
+
+    /// Retention removes what lies before a position; all from `processed` on is lost.
+    pub fn trim(&mut self, at: &TopicPartition, processed: NextOffset, to: NextOffset) {
+        self.lost.entry(at.clone()).or_default().extend((processed.0..to.0).map(Offset));
+        self.events.trims += 1;
+        if let Some(log) = self.topics.get_mut(&at.topic).and_then(|logs| logs.get_mut(at.partition.0 as usize)) {
+            log.trim(to);
+        }
+    }
+
+    /// Offsets that retention removed before anybody had processed them.
+    pub fn lost(&self, at: &TopicPartition) -> impl Iterator<Item = Offset> {
+        self.lost.get(at).into_iter().flatten().copied()
+    }
+
+    /// Whether retention removed an offset before anybody had processed it.
+    pub fn is_lost(&self, at: &TopicPartition, offset: Offset) -> bool {
+        self.lost.get(at).is_some_and(|lost| lost.contains(&offset))
     }
 
     /// The group of a processor, which splits the partitions of its inputs.

@@ -32,6 +32,8 @@ pub struct Faults {
     pub silence: u32,
     /// The CPU clock jumps, so that a snapshot is due.
     pub costly: u32,
+    /// Retention removes the oldest records of an input.
+    pub retention: u32,
 }
 
 impl Faults {
@@ -50,6 +52,7 @@ impl Faults {
         slow_restore: 0,
         silence: 0,
         costly: 0,
+        retention: 0,
     };
 
     /// A bad day, different for each seed: every fault is left out of some runs and rare or frequent in others, since faults
@@ -70,6 +73,7 @@ impl Faults {
             slow_restore: rate(500),
             silence: rate(250),
             costly: rate(300),
+            retention: rate(1_000),
         }
     }
 }

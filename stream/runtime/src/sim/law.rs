@@ -131,7 +131,7 @@ pub fn run<P: Processor>(config: &P::Config, workload: &Workload, mut rng: Rng, 
     }));
     mutation::set(None);
     ran.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-    let verified = oracle::verify::<P>(&plot.cluster(), config, workload)?;
+    let verified = oracle::verify::<P>(&plot.cluster(), config, workload, plot.loss())?;
     Ok(Report { events: plot.tally(), verified })
 }
 

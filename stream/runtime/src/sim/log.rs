@@ -73,10 +73,11 @@ enum Entry {
     Marker,
 }
 
-/// A partition. Nothing is ever removed, so that the oracle can read all that happened.
+/// A partition. Retention moves its start, but nothing is ever removed, so that the oracle can read all that happened.
 #[derive(Debug, Default)]
 pub struct Log {
     entries: Vec<Entry>,
+    start: NextOffset,
     open: BTreeMap<TransactionId, NextOffset>,
     aborted: BTreeSet<TransactionId>,
     appended_at: Option<EventTime>,
@@ -102,6 +103,16 @@ impl Log {
         self.entries.push(Entry::Marker);
     }
 
+    /// Retention removes what lies before a position.
+    pub fn trim(&mut self, to: NextOffset) {
+        self.start = self.start.max(to);
+    }
+
+    /// The first position that clients can read.
+    pub fn start(&self) -> NextOffset {
+        self.start
+    }
+
     /// The end that a client under read_uncommitted sees.
     pub fn high_watermark(&self) -> NextOffset {
         NextOffset(self.entries.len() as u64)
@@ -117,7 +128,7 @@ impl Log {
         self.open.keys().copied()
     }
 
-    /// The records that a client under read_committed reads from a position on.
+    /// The records that a client under read_committed reads from a position on, be they trimmed or not.
     pub fn committed(&self, from: NextOffset) -> impl Iterator<Item = (Offset, &Stored)> {
         self.transactions(from).map(|(offset, _, record)| (offset, record))
     }

@@ -5,18 +5,19 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use stream_core::{
     Applied, EventClock, Headers, Instance, NextOffset, Offset, Outbox, OutputSource, Processor, Reject, RejectReason, SnapshotWriter,
-    TopicPartition,
+    TopicName, TopicPartition,
 };
 
 use super::{
     cluster::Cluster,
     history::{History, Injected},
-    log::{Origin, Stored},
+    log::{Log, Origin, Stored},
     violation::Violation,
     workload::Workload,
 };
 use crate::{
     dead_letters::{self, Rejecter},
+    loss::Loss,
     state::StoredState,
     worker::VERSION,
 };
@@ -51,10 +52,12 @@ pub struct Verified {
     pub broadcasts: u64,
     /// States compared.
     pub states: u64,
+    /// Records that retention took before they were processed.
+    pub trimmed: u64,
 }
 
-/// Holds everything that the cluster has committed against undisturbed runs.
-pub(super) fn verify<P: Processor>(cluster: &Cluster, config: &P::Config, workload: &Workload) -> Result<Verified, Violation> {
+/// Holds everything that the cluster has committed against undisturbed runs, and what was lost against what was reported.
+pub(super) fn verify<P: Processor>(cluster: &Cluster, config: &P::Config, workload: &Workload, loss: &Loss) -> Result<Verified, Violation> {
     verify_published(cluster, workload)?;
     let mut verified = Verified::default();
     let mut found = found_outputs(cluster)?;
@@ -73,6 +76,7 @@ pub(super) fn verify<P: Processor>(cluster: &Cluster, config: &P::Config, worklo
         verified = verified + run.verified;
     }
     verify_refused_broadcasts(&found, &refused)?;
+    verify_loss::<P>(cluster, config, loss)?;
     Ok(verified)
 }
 
@@ -88,6 +92,7 @@ impl std::ops::Add for Verified {
             ticks: self.ticks + other.ticks,
             broadcasts: self.broadcasts + other.broadcasts,
             states: self.states + other.states,
+            trimmed: self.trimmed + other.trimmed,
         }
     }
 }
@@ -120,6 +125,10 @@ impl<'a, P: Processor> Undisturbed<'a, P> {
         for (offset, stored) in cluster.log(&at)?.committed(NextOffset(0)).take_while(|(offset, _)| end.is_past(*offset)) {
             while let Some((before, injected)) = injections.next_if(|(before, _)| before.0 <= offset.0) {
                 self.inject(*before, injected)?;
+            }
+            if cluster.is_lost(&at, offset) {
+                self.verified.trimmed += 1;
+                continue;
             }
             self.apply(&at, offset, stored)?;
         }
@@ -299,6 +308,26 @@ fn verify_refused_broadcasts(
     }
 }
 
+/// Loss is never silent. It may be told twice: a worker that has told it may die before it has committed its new position.
+fn verify_loss<P: Processor>(cluster: &Cluster, config: &P::Config, loss: &Loss) -> Result<(), Violation> {
+    let mut lost = BTreeMap::<TopicName, u64>::new();
+    for at in inputs::<P>(cluster, config) {
+        // An instance that never committed has not come there yet.
+        if History::read(cluster, P::NAME, &at)?.last.is_some() {
+            *lost.entry(at.topic.clone()).or_default() += cluster.lost(&at).count() as u64;
+        }
+    }
+    let totals = loss.totals();
+    for (topic, lost) in lost {
+        let told = totals.iter().filter(|(_, from, cause, _)| from == topic.as_str() && cause == "retention");
+        let reported = told.map(|(.., count)| count).sum();
+        if reported < lost {
+            return Err(Violation::Loss { topic, lost, reported });
+        }
+    }
+    Ok(())
+}
+
 /// What each source published is there, in its order, exactly once.
 fn verify_published(cluster: &Cluster, workload: &Workload) -> Result<(), Violation> {
     for (number, records) in workload.sources.iter().enumerate() {
@@ -329,14 +358,15 @@ pub(super) fn source_name(number: usize) -> String {
     format!("source-{number}")
 }
 
-/// Whether an instance has processed all committed records of its partition and has seen all broadcasts.
+/// Whether an instance has processed all committed records of its partition that are left, and has seen all broadcasts.
 pub(super) fn is_processed<P: Processor>(cluster: &Cluster, config: &P::Config, at: &TopicPartition) -> Result<bool, Violation> {
     let history = History::read(cluster, P::NAME, at)?;
     let is_past = |next: Option<NextOffset>, at: &TopicPartition| {
-        let last = cluster.log(at)?.committed(NextOffset(0)).last().map(|(offset, _)| offset);
-        Ok::<_, Violation>(last.is_none_or(|last| next.is_some_and(|next| next.is_past(last))))
+        let left = cluster.log(at)?.committed(NextOffset(0)).map(|(offset, _)| offset).filter(|offset| !cluster.is_lost(at, *offset));
+        Ok::<_, Violation>(left.last().is_none_or(|last| next.is_some_and(|next| next.is_past(last))))
     };
-    let mut is_processed = is_past(history.last.as_ref().map(|position| position.next), at)?;
+    let next = history.last.as_ref().map(|position| position.next);
+    let mut is_processed = is_past(next, at)? && next.is_none_or(|next| next >= cluster.log(at).map_or(next, Log::start));
     for broadcast in P::broadcasts(config).iter().flat_map(|topic| cluster.partitions_of(topic)) {
         is_processed &= is_past(history.broadcasts.get(&broadcast).copied(), &broadcast)?;
     }

@@ -33,7 +33,13 @@ struct Readable {
 impl Readable {
     /// Reads a random number of records from where it stands, and says so if that is the end.
     fn read(&mut self, at: &TopicPartition, cluster: &mut Cluster, limits: &BatchLimits, into: &mut Gathered) -> Result<(), BusError> {
-        let Some(position) = self.position.filter(|_| !self.is_paused) else { return Ok(()) };
+        let Some(mut position) = self.position.filter(|_| !self.is_paused) else { return Ok(()) };
+        let start = cluster.log(at)?.start();
+        if position < start {
+            into.events.push(PartitionEvent::Trimmed { at: at.clone(), from: position, to: start });
+            position = start;
+            self.is_end_known = false;
+        }
         let wanted = cluster.rng.below(cluster.gathered_max + 1) as usize;
         let wanted = wanted.min(limits.records_max.saturating_sub(into.len()));
         let log = cluster.log(at)?;

@@ -1,6 +1,6 @@
 //! How a simulation fails.
 
-use stream_core::{NextOffset, TopicPartition};
+use stream_core::{NextOffset, TopicName, TopicPartition};
 
 use crate::worker::WorkerError;
 
@@ -58,6 +58,16 @@ pub enum Violation {
         found: usize,
         /// First difference.
         number: usize,
+    },
+    /// Retention took records, and the workers told of fewer.
+    #[error("loss in {topic}: retention removed {lost} offsets that nobody had processed, {reported} were reported")]
+    Loss {
+        /// Topic.
+        topic: TopicName,
+        /// Offsets that were lost.
+        lost: u64,
+        /// Offsets that were reported.
+        reported: u64,
     },
     /// The model itself was asked for something impossible.
     #[error(transparent)]

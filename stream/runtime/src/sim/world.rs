@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use stream_core::{Processor, TopicPartition};
+use stream_core::{NextOffset, Processor, TopicPartition};
 
 use super::{
     client::{Client, SimBus, World},
@@ -22,7 +22,13 @@ use super::{
     violation::Violation,
     workload::{SourceRecord, Workload},
 };
-use crate::{loss::Loss, metrics::StageMetrics, settings::EngineSettings, worker::Worker};
+use crate::{
+    loss::Loss,
+    metrics::StageMetrics,
+    settings::EngineSettings,
+    state::StoredState,
+    worker::{Worker, WorkerError},
+};
 
 /// Calls frozen within each other at most.
 const DEPTH_MAX: u32 = 3;
@@ -70,6 +76,8 @@ pub(super) struct Plot<P: Processor> {
     sources: Vec<Source>,
     rng: Mutex<Rng>,
     depth: AtomicU32,
+    /// What workers said they lost.
+    loss: Loss,
     violation: Mutex<Option<Violation>>,
 }
 
@@ -82,6 +90,12 @@ impl<P: Processor> World for Elsewhere<P> {
             plot.go_on();
         }
     }
+}
+
+/// What an instance has committed.
+fn stored<P: Processor>(cluster: &Cluster, at: &TopicPartition) -> Option<StoredState> {
+    let image = cluster.state_image(P::NAME, at).ok()?;
+    StoredState::read(at, &image).ok().flatten()
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -110,6 +124,7 @@ impl<P: Processor> Plot<P> {
             sources: workload.sources.iter().enumerate().map(source).collect(),
             rng: Mutex::new(rng),
             depth: AtomicU32::new(0),
+            loss: Loss::default(),
             violation: Mutex::new(None),
         })
     }
@@ -122,6 +137,11 @@ impl<P: Processor> Plot<P> {
     /// What has happened so far.
     pub(super) fn tally(&self) -> Tally {
         self.cluster().events
+    }
+
+    /// What workers said they lost.
+    pub(super) fn loss(&self) -> &Loss {
+        &self.loss
     }
 
     /// The first broken law that showed while the world ran.
@@ -144,7 +164,8 @@ impl<P: Processor> Plot<P> {
             76..84 => self.start(index as usize % self.slots.len()),
             84..88 => self.strike_group(),
             88..94 => self.strike_time(index as usize),
-            94..97 => self.silence(index as usize % self.slots.len()),
+            94..96 => self.silence(index as usize % self.slots.len()),
+            96..97 => self.strike_retention(index as usize),
             97..99 => self.shut_down(index as usize % self.slots.len()),
             _ => RELEASE.set(release() + u8::from(release() < 4 && index.is_multiple_of(2))),
         }
@@ -233,14 +254,25 @@ impl<P: Processor> Plot<P> {
         if let Err(error) = outcome
             && !live.client.is_dead()
         {
-            lock(&self.violation).get_or_insert(Violation::Stopped(error));
             live.client.kill();
+            if !self.is_overtaken(&error) {
+                lock(&self.violation).get_or_insert(Violation::Stopped(error));
+            }
         }
         let mut slot = lock(&self.slots[index]);
         if slot.process == process {
             slot.is_out = false;
             slot.live = Some(live).filter(|live| !live.client.is_dead());
         }
+    }
+
+    /// Whether a worker stopped because retention went past the state that it had read, while somebody else committed a newer
+    /// one: then the next worker finds all that it needs.
+    fn is_overtaken(&self, error: &WorkerError) -> bool {
+        let WorkerError::InputGone { at, .. } = error else { return false };
+        let cluster = self.cluster();
+        let is_needed = |stored: StoredState| cluster.log(at).is_ok_and(|log| stored.head.next >= log.start());
+        stored::<P>(&cluster, at).is_some_and(is_needed)
     }
 
     /// Starts a process where none is, or where one is frozen: then it is the heir of a zombie.
@@ -253,8 +285,14 @@ impl<P: Processor> Plot<P> {
         let rng = lock(&self.rng).fork();
         let clock = SimClock::new(self.cluster().faults.costly, rng);
         let bus = Arc::new(SimBus(client.clone()));
-        let worker =
-            Worker::new(bus, self.config.clone(), self.settings.clone(), Box::new(clock.clone()), Loss::default(), StageMetrics::default());
+        let worker = Worker::new(
+            bus,
+            self.config.clone(),
+            self.settings.clone(),
+            Box::new(clock.clone()),
+            self.loss.clone(),
+            StageMetrics::default(),
+        );
         match worker {
             Ok(worker) => {
                 slot.process += 1;
@@ -316,6 +354,32 @@ impl<P: Processor> Plot<P> {
                     group.remove(*member, rng);
                 }
             });
+        }
+    }
+
+    /// Retention removes records of an input: those that no replay needs any more, or, while nobody runs and nothing is under
+    /// way, also such as nobody has processed. (What a replay still needs, the engine snapshots in time, or stops for good.)
+    fn strike_retention(&self, index: usize) {
+        if !self.cluster().strikes(|faults| faults.retention) {
+            return;
+        }
+        let is_outage = self.depth.load(Ordering::Relaxed) == 0 && lock(&self.rng).chance(400);
+        if is_outage {
+            (0..self.slots.len()).for_each(|index| self.shut_down(index));
+        }
+        let is_empty = is_outage && self.slots.iter().map(lock).all(|slot| slot.live.is_none() && !slot.is_out);
+        if is_empty {
+            self.settle();
+        }
+        let mut cluster = self.cluster();
+        let inputs = inputs::<P>(&cluster, &self.config);
+        let Some(at) = inputs.get(index % inputs.len().max(1)) else { return };
+        let (needed, next) = stored::<P>(&cluster, at).map(|stored| (stored.head.next, stored.position.next)).unwrap_or_default();
+        let Ok((start, stable)) = cluster.log(at).map(|log| (log.start(), log.last_stable())) else { return };
+        let limit = if is_empty && needed == next { stable } else { needed };
+        if limit > start {
+            let to = NextOffset(start.0 + 1 + cluster.rng.below(limit.0 - start.0));
+            cluster.trim(at, next, to);
         }
     }
 

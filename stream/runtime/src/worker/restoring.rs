@@ -60,7 +60,10 @@ impl<P: Processor> Worker<P> {
                     replay.skip_to(to);
                 }
                 owned.awaits_broadcasts = is_newborn && !self.spec.broadcasts.is_empty();
-                Slot::Replaying(Box::new(owned), replay)
+                // Without anything to live through again, it needs none of the input, should retention have gone past it.
+                let is_there = owned.finish_replay(&mut replay, &mut self.outbox)?;
+                self.outbox.clear();
+                if is_there { Slot::Running(Box::new(owned)) } else { Slot::Replaying(Box::new(owned), replay) }
             }
         };
         let (Slot::Running(owned) | Slot::Replaying(owned, _)) = &slot else { return Ok(()) };
