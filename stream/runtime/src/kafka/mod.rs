@@ -78,6 +78,14 @@ impl Bus for KafkaBus {
         Backend::Kafka
     }
 
+    fn system(&self) -> &'static str {
+        "kafka"
+    }
+
+    fn group(&self, processor: &str) -> String {
+        self.0.names.group(processor)
+    }
+
     fn open(&self, spec: &WorkerSpec) -> Result<Box<dyn Session>, BusError> {
         Ok(Box::new(KafkaSession::open(&self.0, spec)?))
     }
