@@ -16,7 +16,8 @@
 //!
 //! `tests/simulator.rs` runs 1,500 seeds and proves with seventeen [deliberate faults](Mutation) that they find what they are
 //! for. Seeds 0 to 29,999 hold: 148,000 crashes, 450,000 frozen calls, 1.4 million restores, 33,000 times that retention
-//! removed records; before retention was among the faults, so did 0 to 99,999. A minute of CPU time is 27,000 seeds. A failure prints its seed; `SIM_SEED=<n>` tells that one's whole story, `SIM_SEEDS=<n>` asks for more.
+//! removed records; before retention was among the faults, so did 0 to 99,999. A minute of CPU time is 27,000 seeds.
+//! A failure prints its seed; `SIM_SEED=<n>` tells that one's whole story, `SIM_SEEDS=<n>` asks for more.
 //!
 //! ```
 //! use stream_runtime::sim::{Options, simulate};
