@@ -60,9 +60,14 @@ struct Instance {
 
 impl Instance {
     fn start() -> Self {
+        Self::start_with("")
+    }
+
+    /// One with more configuration.
+    fn start_with(more: &str) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let config = "[listen]\nadmin = \"127.0.0.1:0\"\n[syslog]\nsources = \"listed\"\nudp = []\ntcp = []\n";
-        std::fs::write(directory.path().join("n.toml"), config).expect("writes");
+        std::fs::write(directory.path().join("n.toml"), format!("{config}{more}")).expect("writes");
         let log = File::create(directory.path().join("log")).expect("a log");
         let mut this = Self { directory, child: None };
         let (config, data) = (this.path("n.toml"), this.path("data"));
@@ -96,8 +101,9 @@ impl Instance {
     }
 
     /// Puts bytes on a topic that its readers cannot decode, through the API as any program would.
-    fn publish_garbage(&self) {
-        let body = r#"{"source": "test", "sequence": 1, "records": [{"key": "web-1", "valueBase64": "/wAB"}]}"#;
+    fn publish_garbage(&self, records: usize) {
+        let records = vec![r#"{"key": "web-1", "valueBase64": "/wAB"}"#; records].join(",");
+        let body = format!(r#"{{"source": "test", "sequence": 1, "records": [{records}]}}"#);
         let mut stream = UnixStream::connect(self.path("data/api.sock")).expect("connects");
         let head =
             "POST /api/topics/logs.raw.v1/records HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\n";
@@ -199,6 +205,10 @@ fn a_wrong_configuration_is_named_by_whoever_reads_it() {
     let Answer { code, err, .. } = run(&["up", "--config", &path, "--data-dir", &data]);
     assert_eq!(code, 2, "{err}");
     assert!(err.contains("listen.admin: found \"somewhere\""), "{err}");
+    std::fs::write(&path, "[redact]\npatterns = [\"(\"]\n").expect("writes");
+    let Answer { code, err, .. } = run(&["up", "--config", &path, "--data-dir", &data]);
+    assert_eq!(code, 2, "{err}");
+    assert!(err.contains("redact.patterns[0]: found \"(\""), "{err}");
     std::fs::write(&path, "[bus]\ndata_dri = \"/tmp\"\n").expect("writes");
     let Answer { code, out, .. } = run(&["doctor", "--config", &path]);
     assert_eq!(code, 1);
@@ -257,7 +267,7 @@ fn a_running_instance_and_its_store_give_the_same_answers() {
         instance.log(6, "web-1", &format!("health check passed in {n} ms"));
     }
     instance.log(2, "web-2", "out of \x1b[2Jmemory");
-    instance.publish_garbage();
+    instance.publish_garbage(1);
     until("the alert comes", || instance.json(&["alerts", "list"]).get(0).cloned());
     until("the dead letter comes", || instance.json(&["dlq", "list"]).get(0).cloned());
 
@@ -300,7 +310,7 @@ fn a_running_instance_and_its_store_give_the_same_answers() {
 #[test]
 fn a_dead_letter_is_listed_shown_and_replayed() {
     let instance = Instance::start();
-    instance.publish_garbage();
+    instance.publish_garbage(1);
     let letter = until("the dead letter comes", || instance.json(&["dlq", "list"]).get(0).cloned());
     assert_eq!((letter["topic"].as_str(), letter["offset"].as_u64()), (Some("logs.raw.v1.dlq"), Some(0)));
     assert_eq!(instance.json(&["dlq", "list", "--reason", "too_old"]), Value::Array(vec![]));
@@ -314,6 +324,50 @@ fn a_dead_letter_is_listed_shown_and_replayed() {
     let again = until("it comes back", || instance.json(&["dlq", "list"]).get(1).cloned());
     let headers = again["headers"].as_array().expect("a list");
     assert!(headers.iter().any(|header| header["name"] == "orig.dlq.replayed" && header["value"] == "1"), "{again}");
+}
+
+#[test]
+fn more_dead_letters_than_one_request_carries_are_replayed_and_each_once() {
+    const LETTERS: usize = 2_300;
+    let instance = Instance::start_with("[dlq]\nburst_max = 100000\n");
+    instance.publish_garbage(LETTERS);
+    let letters = || instance.json(&["dlq", "list", "--limit", "10000"]).as_array().map_or(0, Vec::len);
+    until("the dead letters come", || (letters() == LETTERS).then_some(()));
+    let replay = instance.run(&["dlq", "replay", "logs.raw.v1"]);
+    assert_eq!((replay.code, replay.out.as_str()), (0, "2,300 dead letters of logs.raw.v1 replayed\n"), "{}", replay.err);
+    until("they are rejected again", || (letters() == 2 * LETTERS).then_some(()));
+    let some = instance.json(&["dlq", "replay", "logs.raw.v1", "--limit", "1200"]);
+    assert_eq!(some[0]["replayed"], 1_200);
+    until("those are rejected again", || (letters() == 2 * LETTERS + 1_200).then_some(()));
+}
+
+#[test]
+fn secrets_are_masked_wherever_a_line_is_shown_unless_told_otherwise() {
+    let instance = Instance::start();
+    instance.log(2, "web-1", "login token=hunter2 of ACME-4711 failed");
+    let alert = until("the alert comes", || instance.json(&["alerts", "list"]).get(0).cloned());
+    let fingerprint = alert["fingerprint"].as_str().expect("text");
+    let shown = || -> Vec<String> {
+        let commands = [
+            &["tail", "logs", "--no-follow"][..],
+            &["tail", "logs.parsed.v1", "--no-follow"],
+            &["tail", "alerts", "--no-follow"],
+            &["templates", "list", "--since", "1h"],
+            &["alerts", "list"],
+            &["alerts", "show", fingerprint],
+        ];
+        let forms = commands.iter().flat_map(|args| [args.to_vec(), [*args, &["--json"][..]].concat()]);
+        let answers = forms.map(|args| instance.run(&args));
+        answers.map(|answer| if answer.code == 0 && !answer.out.is_empty() { answer.out } else { panic!("{}", answer.err) }).collect()
+    };
+    for out in shown() {
+        assert!(!out.contains("hunter2"), "{out}");
+    }
+    assert!(shown()[0].ends_with(" login token=[redacted] of ACME-4711 failed\n"), "{}", shown()[0]);
+    let config = std::fs::read_to_string(instance.path("n.toml")).expect("reads");
+    let own = format!("{config}[redact]\nenabled = false\npatterns = ['ACME-\\d+']\n");
+    std::fs::write(instance.path("n.toml"), own).expect("writes");
+    assert!(shown()[0].ends_with(" login token=hunter2 of [redacted] failed\n"), "{}", shown()[0]);
 }
 
 #[test]

@@ -47,6 +47,11 @@ fn the_json_behind_the_page_answers_every_question() {
     let speaking = sources["sources"].as_array().expect("a list").iter().find(|source| source["records"] == 402).expect("it speaks");
     assert_eq!((&speaking["kind"], &speaking["state"], &speaking["drops"]), (&"UNIX".into(), &"watching".into(), &0.into()));
 
+    // The state log's positions, read from the real store.
+    let drain = instance.json("/api/groups")["groups"][0].clone();
+    assert_eq!((&drain["processor"], &drain["topic"], &drain["partition"]), (&"drain".into(), &"logs.raw.v1".into(), &0.into()));
+    assert_eq!((&drain["position"], &drain["end"], &drain["lag"]), (&402.into(), &402.into(), &0.into()));
+
     for (path, status) in [
         ("/api/templates?limit=0", 400),
         ("/api/templates?limit=1001", 400),
