@@ -61,6 +61,30 @@ impl<K: Label, V: Default> Capped<K, V> {
     }
 }
 
+impl<K: Label> Capped<K, u64> {
+    /// Counts one for each key. Keys of a batch come in runs that share one place in memory, so the map is asked once a run:
+    /// this is the one thing about metrics that happens per record.
+    pub fn count<'a>(&mut self, keys: impl Iterator<Item = &'a K>)
+    where
+        K: 'a,
+    {
+        let mut run: Option<(&K, u64)> = None;
+        for key in keys {
+            match &mut run {
+                Some((last, count)) if std::ptr::eq(*last, key) => *count += 1,
+                _ => {
+                    if let Some((last, count)) = run.replace((key, 1)) {
+                        *self.at(last) += count;
+                    }
+                }
+            }
+        }
+        if let Some((last, count)) = run {
+            *self.at(last) += count;
+        }
+    }
+}
+
 impl<K: Ord, V> Capped<K, V> {
     /// All keys with their values, in order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&K, &V)> {
@@ -102,6 +126,15 @@ mod tests {
         assert_eq!(counts.get(&"00000007".to_string()), Some(&2));
         assert_eq!(counts.get(&OTHER.to_string()), Some(&(2 * LABELS_MAX as u64 + 1)));
         assert_eq!(counts.values().sum::<u64>(), 3 * LABELS_MAX as u64 + 2);
+    }
+
+    #[test]
+    fn runs_count_as_their_keys_do() {
+        let (a, b, also_a) = ("a".to_string(), "b".to_string(), "a".to_string());
+        let mut counts = Capped::default();
+        counts.count([&a, &a, &b, &a, &also_a].into_iter());
+        counts.count([].into_iter());
+        assert_eq!((counts.get(&a), counts.get(&b)), (Some(&4), Some(&1)));
     }
 
     #[test]

@@ -97,11 +97,10 @@ impl Publish for Metered {
         };
         self.metrics.update(|totals| {
             *totals.commits.entry(result).or_default() += 1;
-            for record in records.records() {
-                *match outcome {
-                    Ok(()) => totals.sent.at(record.topic),
-                    Err(_) => totals.unsent.at(&(record.topic.clone(), result)),
-                } += 1;
+            let topics = records.records().map(|record| record.topic);
+            match outcome {
+                Ok(()) => totals.sent.count(topics),
+                Err(_) => topics.for_each(|topic| *totals.unsent.at(&(topic.clone(), result)) += 1),
             }
         });
         if outcome.is_ok() {

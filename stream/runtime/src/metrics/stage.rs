@@ -258,20 +258,16 @@ impl StageMetrics {
 
     /// Counts what one gather brought.
     pub(crate) fn gathered<'a>(&self, partitions: impl Iterator<Item = &'a TopicPartition>) {
-        let mut totals = self.lock();
-        for at in partitions {
-            *totals.gathered.at(&at.topic) += 1;
-        }
+        self.lock().gathered.count(partitions.map(|at| &at.topic));
     }
 
     /// Counts what a commit made visible, or, with its result, what it did not.
     pub(crate) fn sent(&self, outbox: &Outbox, outcome: &Result<(), CommitError>) {
         let mut totals = self.lock();
-        for output in outbox.outputs() {
-            *match outcome {
-                Ok(()) => totals.emitted.at(output.topic),
-                Err(_) => totals.unsent.at(&(output.topic.clone(), commit_result(outcome))),
-            } += 1;
+        let topics = outbox.outputs().map(|output| output.topic);
+        match outcome {
+            Ok(()) => totals.emitted.count(topics),
+            Err(_) => topics.for_each(|topic| *totals.unsent.at(&(topic.clone(), commit_result(outcome))) += 1),
         }
     }
 

@@ -115,3 +115,47 @@ metrics! {
     CPU_SECONDS = "nephoscope_cpu_seconds_total" Counter ["thread"], EVERY, "CPU time by name of the thread";
     BUILD_INFO = "nephoscope_build_info" Gauge ["version"], EVERY, "Version of this program; the value is 1";
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The rows of `docs/telemetry.md`.
+    fn documented() -> String {
+        let row = |metric: &Metric| {
+            let kind = match metric.kind {
+                Kind::Counter => "counter",
+                Kind::Gauge => "gauge",
+                Kind::Histogram => "histogram",
+            };
+            let labels: Vec<_> = metric.labels.iter().map(|label| format!("`{label}`")).collect();
+            let part = |part: &Part| match part {
+                Part::Processor => "processor",
+                Part::Source => "collector",
+                Part::Sink => "sink",
+            };
+            let parts = if metric.parts == EVERY { "all".into() } else { metric.parts.iter().map(part).collect::<Vec<_>>().join(", ") };
+            format!("| `{}` | {kind} | {} | {parts} | {} |\n", metric.name, labels.join(", "), metric.help)
+        };
+        METRICS.iter().map(row).collect()
+    }
+
+    #[test]
+    fn the_documentation_lists_them_all() {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/telemetry.md");
+        let text = std::fs::read_to_string(path).expect("docs/telemetry.md");
+        assert!(text.contains(&documented()), "the table in docs/telemetry.md should be:\n{}", documented());
+    }
+
+    #[test]
+    fn names_are_as_their_kind_demands_and_no_two_are_equal() {
+        let mut names: Vec<_> = METRICS.iter().map(|metric| metric.family()).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), METRICS.len());
+        for metric in METRICS {
+            assert_eq!(metric.name.ends_with("_total"), metric.kind == Kind::Counter, "{}", metric.name);
+            assert!(metric.name.starts_with("nephoscope_") || metric.name.starts_with("messaging_"), "{}", metric.name);
+        }
+    }
+}
