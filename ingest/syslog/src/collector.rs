@@ -8,7 +8,9 @@
 //!  journal ─────────────┘ with the last hours, merged by event time
 //! ```
 //!
-//! Plain threads and blocking reads: where a source waits, nothing else does, and a full bus makes all of them wait.
+//! Plain threads and blocking reads: where a source waits, nothing else does, and a full bus makes all of them wait. Where the
+//! bus can be away, what comes over sockets has a queue of its own, which leads through a spool on disk: senders cannot be asked
+//! to say it again, and must not wait because a file does.
 
 mod blocks;
 mod clock;
@@ -34,10 +36,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use stream_runtime::engine::error_chain;
+use stream_runtime::publish::Publish;
 use stream_runtime::source::{Source, SourceContext};
 
 pub use self::blocks::BlockError;
-use self::blocks::{Closed, Queue};
+use self::blocks::{Closed, Progress, Queue};
 pub use self::config::{Config, ConfigError};
 pub use self::cursor::CursorError;
 use self::reread::Reread;
@@ -129,21 +132,29 @@ impl Collector {
         Ok(())
     }
 
+    /// Starts a thread that publishes blocks, and gives the queue that leads to it.
+    fn publish(&mut self, name: &str, mut to: Box<dyn Publish>, progress: Progress, publish_ms: u64) -> Result<Queue, StartError> {
+        let (queue, blocks) = blocks::queue();
+        let (watch, stop) = (self.watch.clone(), self.stop.clone());
+        self.spawn(name, move || blocks.run(to.as_mut(), progress, publish_ms, &watch, &stop).map_err(|error| error_chain(&error)))?;
+        Ok(queue)
+    }
+
     fn open(config: &Config, context: SourceContext) -> Result<Self, StartError> {
         config.check()?;
-        let SourceContext { mut publisher, data_dir, loss } = context;
+        let SourceContext { publisher, spooled, publish_ms, data_dir, loss } = context;
         let positions = publisher.cursor().map_or_else(|| Ok(cursor::Positions::new()), |cursor| cursor::decode(&cursor.position))?;
         let watch = Watch::new(loss);
         let sources = sources::open(config, &data_dir, &watch, &positions)?;
-        let (queue, blocks) = blocks::queue();
         let stop = Stop::default();
         let mut collector = Self { watch: watch.clone(), stop: stop.clone(), failure: Failure::default(), threads: Vec::new() };
-        collector.spawn("publish", {
-            let stop = stop.clone();
-            move || blocks.run(publisher.as_mut(), positions, &watch, &stop).map_err(|error| error_chain(&error))
-        })?;
+        let queue = collector.publish("publish", publisher, Progress::Positions(positions), publish_ms)?;
+        let sockets = match spooled {
+            None => queue.clone(),
+            Some(spooled) => collector.publish("spool", spooled, Progress::Unknown, publish_ms)?,
+        };
         for listener in sources.listeners {
-            let (queue, stop) = (queue.clone(), stop.clone());
+            let (queue, stop) = (sockets.clone(), stop.clone());
             // When the publisher has gone, it has said why.
             collector.spawn("listen", move || listener(&queue, &stop).or(Ok(())))?;
         }

@@ -8,8 +8,13 @@ use crate::{loss::Loss, publish::Publish};
 
 /// What a source gets from its process.
 pub struct SourceContext {
-    /// The only way onto the bus; knows the cursor of the last run.
+    /// The way onto the bus; knows the cursor of the last run.
     pub publisher: Box<dyn Publish>,
+    /// The way for what cannot be read again, where the bus can be away: through a [spool](crate::spool), without a cursor.
+    /// None where the bus is in this process: then everything goes the one way.
+    pub spooled: Option<Box<dyn Publish>>,
+    /// A block is published this long after its first record: what a publication costs on this bus decides.
+    pub publish_ms: u64,
     /// Where it may put sockets.
     pub data_dir: PathBuf,
     /// Where it reports what it had to drop.

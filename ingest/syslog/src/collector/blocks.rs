@@ -1,8 +1,9 @@
 //! The way of all lines: many sources, one bounded queue, one thread that publishes blocks.
 //!
-//! A block is ready at 256 KiB or when its first line is 10 ms old. It goes with the positions of the sources in it, so
-//! records and cursor become visible together (exactly-once sources of KIP-618). While the bus cannot take more, the queue
-//! fills and the sources stop reading: senders over TCP wait, files and journal keep what they have.
+//! A block is ready at 256 KiB or when its first line is as old as a publication on this bus is worth. It goes with the
+//! positions of the sources in it, so records and cursor become visible together (exactly-once sources of KIP-618). While the
+//! bus cannot take more, the queue fills and the sources stop reading: senders over TCP wait, files and journal keep what they
+//! have.
 
 use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -21,10 +22,8 @@ use super::status::{SourceGauge, Watch};
 const QUEUE_PARCELS: usize = 32;
 /// A source hands its lines over when it has this much, or nothing more to read.
 const PARCEL_BYTES: usize = 64 * 1024;
-/// A block is ready at this size,
+/// A block is ready at this size.
 const BLOCK_BYTES: usize = 256 * 1024;
-/// or this long after its first line.
-const PUBLISH_MS: i64 = 10;
 /// Pause before a publication that had to wait is tried again.
 const RETRY: Duration = Duration::from_millis(200);
 /// How often it is tried again when the collector is to stop: ten seconds.
@@ -62,6 +61,15 @@ pub(crate) struct Outlet {
 #[derive(Debug)]
 pub(crate) struct Blocks {
     receiver: Receiver<Parcel>,
+}
+
+/// What a publisher keeps of how far the sources have been read.
+#[derive(Debug)]
+pub(crate) enum Progress {
+    /// The positions of sources that can be read again.
+    Positions(Positions),
+    /// Nothing: they cannot, and whoever publishes them keeps no cursor for them.
+    Unknown,
 }
 
 /// Why publishing ended.
@@ -133,7 +141,14 @@ impl Outlet {
 impl Blocks {
     /// Publishes until all outlets and the queue are gone, then returns; everything handed over is on the bus by then.
     /// In passing it reports losses.
-    pub(crate) fn run(self, publisher: &mut dyn Publish, mut positions: Positions, watch: &Watch, stop: &Stop) -> Result<(), BlockError> {
+    pub(crate) fn run(
+        self,
+        publisher: &mut dyn Publish,
+        mut progress: Progress,
+        publish_ms: u64,
+        watch: &Watch,
+        stop: &Stop,
+    ) -> Result<(), BlockError> {
         let mut block = PublishBatch::default();
         let mut reported_us = clock::monotonic_us();
         loop {
@@ -146,16 +161,16 @@ impl Blocks {
                 Err(RecvTimeoutError::Timeout) => continue,
                 Err(RecvTimeoutError::Disconnected) => break,
             };
-            let ready_us = clock::monotonic_us() + PUBLISH_MS * 1_000;
-            absorb(&mut block, &mut positions, first);
+            let ready_us = clock::monotonic_us().saturating_add_unsigned(publish_ms.saturating_mul(1_000));
+            progress.absorb(&mut block, first);
             while block.bytes() < BLOCK_BYTES {
                 let left = Duration::from_micros(u64::try_from(ready_us - clock::monotonic_us()).unwrap_or(0));
                 match self.receiver.recv_timeout(left) {
-                    Ok(parcel) => absorb(&mut block, &mut positions, parcel),
+                    Ok(parcel) => progress.absorb(&mut block, parcel),
                     Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
                 }
             }
-            publish(publisher, &block, &cursor::encode(&positions)?, stop)?;
+            publish(publisher, &block, &progress.encode()?, stop)?;
             block.clear();
         }
         watch.report_losses();
@@ -173,17 +188,28 @@ impl Blocks {
     }
 }
 
-fn absorb(block: &mut PublishBatch, positions: &mut Positions, parcel: Parcel) {
-    for (source, position) in parcel.positions {
-        match position {
-            Some(position) => positions.insert(source, position),
-            None => positions.remove(&source),
-        };
+impl Progress {
+    fn absorb(&mut self, block: &mut PublishBatch, parcel: Parcel) {
+        if let Self::Positions(positions) = self {
+            for (source, position) in parcel.positions {
+                match position {
+                    Some(position) => positions.insert(source, position),
+                    None => positions.remove(&source),
+                };
+            }
+        }
+        for record in parcel.records.records() {
+            // It fitted into the parcel, so it fits here.
+            if let Err(error) = block.push(record.topic, record.key, record.value, record.headers) {
+                tracing::error!(%error, "line is too large for its block");
+            }
+        }
     }
-    for record in parcel.records.records() {
-        // It fitted into the parcel, so it fits here.
-        if let Err(error) = block.push(record.topic, record.key, record.value, record.headers) {
-            tracing::error!(%error, "line is too large for its block");
+
+    fn encode(&self) -> Result<Vec<u8>, CursorError> {
+        match self {
+            Self::Positions(positions) => cursor::encode(positions),
+            Self::Unknown => Ok(Vec::new()),
         }
     }
 }

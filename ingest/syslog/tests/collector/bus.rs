@@ -50,6 +50,11 @@ impl MemoryBus {
         self.0.0.lock().expect("not poisoned").records.len()
     }
 
+    /// The position beside the last block.
+    pub(crate) fn position(&self) -> Option<Vec<u8>> {
+        self.0.0.lock().expect("not poisoned").cursor.as_ref().map(|cursor| cursor.position.clone())
+    }
+
     pub(crate) fn blocks(&self) -> usize {
         self.0.0.lock().expect("not poisoned").blocks
     }

@@ -7,6 +7,7 @@ mod faults;
 mod files;
 mod machine;
 mod network;
+mod spooled;
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -92,7 +93,8 @@ impl Rig {
 }
 
 pub(crate) fn start(bus: &MemoryBus, config: Config, data_dir: &Path, loss: &Loss) -> Result<Collector, String> {
-    let context = SourceContext { publisher: bus.publisher(), data_dir: data_dir.to_owned(), loss: loss.clone() };
+    let (publisher, data_dir, loss) = (bus.publisher(), data_dir.to_owned(), loss.clone());
+    let context = SourceContext { publisher, spooled: None, publish_ms: 10, data_dir, loss };
     <Collector as Source>::start(config, context).map_err(|error| error.to_string())
 }
 
