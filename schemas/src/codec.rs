@@ -5,7 +5,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use apache_avro::{AvroSchema, GenericSingleObjectReader, Schema, SpecificSingleObjectWriter};
+use apache_avro::{AvroSchema, GenericSingleObjectReader, Schema, SpecificSingleObjectWriter, headers::HeaderBuilder, rabin::Rabin};
 use serde::{Serialize, de::DeserializeOwned};
 
 /// First two bytes of every single-object encoded value.
@@ -94,13 +94,25 @@ pub trait Subject: AvroSchema + Serialize + DeserializeOwned + 'static {
     }
 }
 
-/// A decoder of one version, ending in the present type.
+/// A decoder of the bodies of one version, ending in the present type.
 type Decode<T> = Box<dyn Fn(&mut &[u8]) -> Result<T, apache_avro::Error> + Send + Sync>;
 
 /// Codec of one subject: the writer of its newest version, a reader for each version.
 pub struct Schemas<T: Subject> {
     writer: SpecificSingleObjectWriter<T>,
     readers: Vec<(u64, Decode<T>)>,
+    /// The newest version under the name that apache-avro 0.22 gives it. It is not the standard's where a field has a logical
+    /// type (see [`fingerprint`]), but what our first builds wrote is still in stores.
+    alias: u64,
+}
+
+/// `C3 01` and a fingerprint.
+struct Header(u64);
+
+impl HeaderBuilder for Header {
+    fn build_header(&self) -> Vec<u8> {
+        [MAGIC.as_slice(), &self.0.to_le_bytes()].concat()
+    }
 }
 
 impl<T: Subject> Schemas<T> {
@@ -111,10 +123,11 @@ impl<T: Subject> Schemas<T> {
     pub fn of_current() -> Result<Self, apache_avro::Error> {
         apache_avro::util::max_allocation_bytes(BODY_BYTES_MAX);
         let schema = T::get_schema();
-        let fingerprint = fingerprint(&schema);
-        let reader = GenericSingleObjectReader::builder().schema(schema).build()?;
-        let decode: Decode<T> = Box::new(move |value| reader.read_deser(value));
-        Ok(Self { writer: SpecificSingleObjectWriter::new()?, readers: vec![(fingerprint, decode)] })
+        let (fingerprint, alias) = (fingerprint(&schema), rabin(&schema));
+        let reader = GenericSingleObjectReader::builder().schema(schema).header(Vec::new()).build()?;
+        let decode: Decode<T> = Box::new(move |body| reader.read_deser(body));
+        let writer = SpecificSingleObjectWriter::new_with_header_builder(&Header(fingerprint))?;
+        Ok(Self { writer, readers: vec![(fingerprint, decode)], alias })
     }
 
     fn encode(&self, value: &T, into: &mut Vec<u8>) -> Result<(), CodecError> {
@@ -130,7 +143,8 @@ impl<T: Subject> Schemas<T> {
 
     fn decode(&self, bytes: &[u8]) -> Result<T, CodecError> {
         let fingerprint = read_header(bytes)?;
-        let Some((version, (_, decode))) = self.readers.iter().enumerate().find(|(_, (known, _))| *known == fingerprint) else {
+        let named = if fingerprint == self.alias { self.fingerprint() } else { fingerprint };
+        let Some((version, (_, decode))) = self.readers.iter().enumerate().find(|(_, (known, _))| *known == named) else {
             return Err(CodecError::UnknownSchema { subject: T::SUBJECT, fingerprint });
         };
         if version + 1 < self.readers.len() {
@@ -140,7 +154,7 @@ impl<T: Subject> Schemas<T> {
         if bytes.len() > HEADER_BYTES + BODY_BYTES_MAX {
             return Err(damaged(format!("{} bytes, at most {BODY_BYTES_MAX} are allowed", bytes.len())));
         }
-        let mut rest = bytes;
+        let mut rest = bytes.get(HEADER_BYTES..).unwrap_or_default();
         let value = decode(&mut rest).map_err(|error| damaged(error.to_string()))?;
         if rest.is_empty() { Ok(value) } else { Err(damaged(format!("{} bytes follow its end", rest.len()))) }
     }
@@ -149,11 +163,28 @@ impl<T: Subject> Schemas<T> {
     pub fn fingerprint(&self) -> u64 {
         self.readers.last().map_or(0, |(fingerprint, _)| *fingerprint)
     }
+
+    /// Whether a value with this fingerprint is of the newest version.
+    pub fn is_newest(&self, fingerprint: u64) -> bool {
+        fingerprint == self.fingerprint() || fingerprint == self.alias
+    }
 }
 
 /// CRC-64-AVRO of the Parsing Canonical Form, as a number whose little-endian bytes stand in the header.
+///
+/// apache-avro 0.22 leaves a primitive type with a logical type as an object, `{"type":"long"}`, where the form's rule PRIMITIVES
+/// wants its name alone; other people's readers would not know the fingerprint.
 pub fn fingerprint(schema: &Schema) -> u64 {
-    let digest = schema.fingerprint::<apache_avro::rabin::Rabin>();
+    let mut form = schema.canonical_form();
+    for primitive in ["null", "boolean", "int", "long", "float", "double", "bytes", "string"] {
+        form = form.replace(&format!("{{\"type\":\"{primitive}\"}}"), &format!("\"{primitive}\""));
+    }
+    Schema::parse_str(&form).map_or_else(|_| rabin(schema), |standard| rabin(&standard))
+}
+
+/// CRC-64-AVRO of what apache-avro takes for the Parsing Canonical Form.
+fn rabin(schema: &Schema) -> u64 {
+    let digest = schema.fingerprint::<Rabin>();
     digest.bytes.iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte))
 }
 
@@ -220,20 +251,35 @@ mod tests {
         );
     }
 
+    /// From fastavro 1.13.1, `fingerprint(to_parsing_canonical_form(schema), "CRC-64-AVRO")`, whose bytes are little-endian.
+    #[test]
+    fn a_logical_type_does_not_show_in_the_fingerprint() {
+        assert_eq!(crate::LogRecord::schemas().fingerprint().to_le_bytes(), 0x16b9_4bae_2943_52ce_u64.to_be_bytes());
+        vector(r#"{"type":"long","logicalType":"timestamp-micros"}"#, 0xd054_e144_93f4_1db7, "c301b71df49344e154d0");
+    }
+
+    #[test]
+    fn what_the_first_builds_wrote_is_read() {
+        let record = crate::LogRecord { host: "h".into(), ..Default::default() };
+        let mut bytes = record.to_bytes().expect("fits");
+        let first = rabin(&crate::LogRecord::get_schema());
+        assert_ne!(first, crate::LogRecord::schemas().fingerprint());
+        bytes[2..HEADER_BYTES].copy_from_slice(&first.to_le_bytes());
+        assert_eq!(crate::LogRecord::from_bytes(&bytes).expect("is known"), record);
+        assert_eq!(crate::LogRecordView::from_bytes(&bytes).expect("is known").host, "h");
+    }
+
     #[test]
     fn only_values_of_an_older_version_count_as_slow() {
         let (older, newer) = (0x01d, crate::TemplateRecord::schemas().fingerprint());
         let reader = |fingerprint| {
-            let decode = GenericSingleObjectReader::builder().schema(crate::TemplateRecord::get_schema()).build().expect("parses");
-            let newest = MAGIC.into_iter().chain(newer.to_le_bytes()).collect::<Vec<u8>>();
-            let decode: Decode<crate::TemplateRecord> = Box::new(move |value| {
-                let value = [&newest, std::mem::take(value).get(HEADER_BYTES..).unwrap_or_default()].concat();
-                decode.read_deser(&mut value.as_slice())
-            });
+            let schema = crate::TemplateRecord::get_schema();
+            let reader = GenericSingleObjectReader::builder().schema(schema).header(Vec::new()).build().expect("parses");
+            let decode: Decode<crate::TemplateRecord> = Box::new(move |body| reader.read_deser(body));
             (fingerprint, decode)
         };
         let writer = SpecificSingleObjectWriter::new().expect("parses");
-        let schemas = Schemas::<crate::TemplateRecord> { writer, readers: vec![reader(older), reader(newer)] };
+        let schemas = Schemas::<crate::TemplateRecord> { writer, readers: vec![reader(older), reader(newer)], alias: newer };
         let record = crate::TemplateRecord { count: 3, ..Default::default() };
         let mut bytes = record.to_bytes().expect("fits");
         let before = slow_decodes();

@@ -46,7 +46,7 @@ impl<'a> LogRecordView<'a> {
     /// As [`Subject::from_bytes`]. A symbol that this version does not know is damage, since the fingerprint fixes the schema.
     pub fn from_bytes(bytes: &'a [u8]) -> Result<Self, CodecError> {
         let fingerprint = codec::read_header(bytes)?;
-        if fingerprint != LogRecord::schemas().fingerprint() {
+        if !LogRecord::schemas().is_newest(fingerprint) {
             return Err(CodecError::UnknownSchema { subject: LogRecord::SUBJECT, fingerprint });
         }
         let body = bytes.get(HEADER_BYTES..).unwrap_or_default();

@@ -95,13 +95,13 @@ fn decode(bytes: &[u8]) -> Result<Decoded, String> {
         return Ok((None, value));
     }
     let fingerprint = codec::read_header(bytes).map_err(|error| error.to_string())?;
-    if fingerprint == LogRecord::schemas().fingerprint() {
+    if LogRecord::schemas().is_newest(fingerprint) {
         return avro::<LogRecord>(bytes, log_record);
     }
-    if fingerprint == ParsedLog::schemas().fingerprint() {
+    if ParsedLog::schemas().is_newest(fingerprint) {
         return avro::<ParsedLog>(bytes, serde_json::to_value);
     }
-    if fingerprint == TemplateRecord::schemas().fingerprint() {
+    if TemplateRecord::schemas().is_newest(fingerprint) {
         return avro::<TemplateRecord>(bytes, serde_json::to_value);
     }
     Err(format!("schema fingerprint {fingerprint:016x} is not known to this version"))
