@@ -48,7 +48,11 @@ struct GatheredRecord {
 impl Gathered {
     /// Appends a copy of a record.
     pub fn push(&mut self, at: &TopicPartition, record: &Record<'_>) {
-        let partition = match self.partitions.iter().rposition(|known| known == at) {
+        let is_it = |known: &TopicPartition| known.partition == at.partition && known.topic == at.topic;
+        // Records of a partition come in runs.
+        let last = self.records.last().map(|record| record.partition as usize);
+        let last = last.filter(|last| self.partitions.get(*last).is_some_and(is_it));
+        let partition = match last.or_else(|| self.partitions.iter().position(is_it)) {
             Some(index) => index,
             None => {
                 self.partitions.push(at.clone());

@@ -1,11 +1,15 @@
 //! What librdkafka tells and its Rust binding does not. The only unsafe code of this crate.
-#![allow(unsafe_code, reason = "two calls of librdkafka that crate rdkafka does not wrap")]
+#![allow(unsafe_code, reason = "calls of librdkafka that crate rdkafka does not wrap, or not as they are")]
 
-use std::ffi::{CStr, CString};
+use std::{
+    ffi::{CStr, CString},
+    time::Duration,
+};
 
 use rdkafka::{
-    bindings::{rd_kafka_get_watermark_offsets, rd_kafka_mem_free, rd_kafka_memberid},
+    bindings::{rd_kafka_flush, rd_kafka_get_watermark_offsets, rd_kafka_mem_free, rd_kafka_memberid},
     consumer::{BaseConsumer, Consumer, ConsumerContext},
+    producer::{Producer, ProducerContext, ThreadedProducer},
     types::RDKafkaRespErr,
 };
 
@@ -33,4 +37,13 @@ pub(super) fn known_end<C: ConsumerContext>(consumer: &BaseConsumer<C>, topic: &
     let answer =
         unsafe { rd_kafka_get_watermark_offsets(consumer.client().native_ptr(), topic.as_ptr(), partition, &raw mut low, &raw mut high) };
     if answer == RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR { u64::try_from(high).ok() } else { None }
+}
+
+/// Sends what waits for company and waits until every record is acknowledged; false if the time ran out before. (The binding's
+/// own `flush` does not let the brokers' threads see that somebody flushes, and looks whether it is over once in 100 ms.)
+pub(super) fn flush<C: ProducerContext + 'static>(producer: &ThreadedProducer<C>, wait: Duration) -> bool {
+    let wait_ms = i32::try_from(wait.as_millis()).unwrap_or(i32::MAX);
+    // SAFETY: the client lives as long as the borrow of its producer. Reports are served by the producer's own thread.
+    let answer = unsafe { rd_kafka_flush(producer.client().native_ptr(), wait_ms) };
+    answer == RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR
 }

@@ -44,6 +44,9 @@ const STUCK: Duration = Duration::from_secs(60);
 /// A session on Kafka.
 pub struct KafkaSession {
     shared: Arc<Shared>,
+/// Records between two looks at the clock while there is a next one: a look costs as much as a record.
+const RECORDS_PER_CLOCK: usize = 64;
+
     processor: String,
     instance: Arc<Instance>,
     consumer: BaseConsumer<Member>,
@@ -411,7 +414,8 @@ impl Session for KafkaSession {
             }
             let is_fed = has_feeds && self.poll(true, Duration::ZERO, into)?;
             let wait = if is_fed { Duration::ZERO } else { deadline - at };
-            if self.poll(false, wait, into)? || is_fed {
+            let mut is_more = self.poll(false, wait, into)?;
+            if is_more || is_fed {
                 quiet_ends = at + limits.quiet;
                 batch_ends.get_or_insert(at + limits.batch_time_max);
             }
@@ -436,6 +440,10 @@ impl Session for KafkaSession {
         }
         let (shared, reader, client) = (&self.shared, &mut self.reader, self.shared.names.client(&self.processor));
         let Some((_, restore)) = &mut self.restore else { return Ok(Restoring::Pending) };
+            let records_max = limits.records_max.min(into.len() + RECORDS_PER_CLOCK);
+            while is_more && into.len() < records_max && into.bytes() < limits.bytes_max {
+                is_more = self.poll(false, Duration::ZERO, into)?;
+            }
         let outcome = restore.step(shared, &self.consumer, &assigned.place, || match reader.take() {
             Some(reader) => Ok(reader),
             None => Reader::open(&shared.settings.reader(&client)),

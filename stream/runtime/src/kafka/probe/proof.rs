@@ -104,7 +104,7 @@ impl Stage<'_> {
         let Subject { settings, names, deadline, .. } = self.subject;
         let id = names.transactional_id("probe", &self.nonce);
         let mut config = settings.producer(&names.client("probe"), &id);
-        config.set("delivery.report.only.error", "false");
+        config.set("delivery.report.only.error", "false").set("linger.ms", "0");
         let (sender, delivered) = channel();
         let context = Reports { delivered: sender, complaint: Mutex::default() };
         let producer = config.create_with_context(context);
