@@ -34,7 +34,7 @@ fn prometheus_asks_the_parts_where_they_answer() {
     assert_eq!(discovery["port"].to_string(), image.port().expect("a port"));
     let asked: Vec<&str> = discovery["names"].as_array().expect("names").iter().filter_map(Value::as_str).collect();
     let listening = |name: &&str| compose.services.get(*name).is_some_and(|service| service.is_ours());
-    assert!(asked.iter().all(|name| listening(&name)), "{asked:?} are services of ours");
+    assert!(asked.iter().all(listening), "{asked:?} are services of ours");
     for (name, service) in compose.services.iter().filter(|(_, service)| service.is_ours() && service.restart.is_some()) {
         let environment = service.environment();
         let Some(token) = environment.get("NEPHOSCOPE_LISTEN__TOKEN_FILE") else { continue };
