@@ -35,6 +35,22 @@ struct View {
 }
 
 #[derive(Debug, Deserialize)]
+struct Groups {
+    groups: Vec<Group>,
+}
+
+/// How far a processor has come in a partition.
+#[derive(Debug, Deserialize)]
+struct Group {
+    processor: String,
+    topic: String,
+    partition: u32,
+    position: u64,
+    end: u64,
+    lag: u64,
+}
+
+#[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Disk {
     topics_bytes: u64,
@@ -78,13 +94,12 @@ struct Source {
 
 /// Shows the status once, or again and again. Fails if nothing runs or a stage has stopped.
 pub fn run(args: &Status, global: &Global, out: &mut Output) -> anyhow::Result<ExitCode> {
-    let window = window(global)?;
-    let client = match &window {
-        Some(window) => &window.client,
-        None => &client(global)?,
-    };
+    if let Some(window) = window(global)? {
+        return show_cluster(&window.client, args, out);
+    }
+    let client = client(global)?;
     loop {
-        match look(client) {
+        match look(&client) {
             Ok(found) => {
                 let code = show(&found, args.watch, out)?;
                 if !args.watch {
@@ -225,6 +240,43 @@ fn state_style(state: &str) -> Style {
         "stopped" => BAD,
         _ => WARN,
     }
+}
+
+/// How far each processor has come in a cluster, whoever runs it: no instance of ours can be asked.
+fn show_cluster(client: &Client, args: &Status, out: &mut Output) -> anyhow::Result<ExitCode> {
+    loop {
+        let found: Value = client.get("/api/groups", Duration::ZERO)?;
+        let groups = Groups::deserialize(&found)?.groups;
+        match (out.is_json(), args.watch) {
+            (true, true) => out.json_line(&found)?,
+            (true, false) => out.document(&found)?,
+            (false, is_repeated) => {
+                if is_repeated {
+                    out.clear_screen()?;
+                }
+                print_groups(&groups, out)?;
+            }
+        }
+        if !args.watch {
+            return Ok(ExitCode::SUCCESS);
+        }
+        thread::sleep(WATCH_PERIOD);
+    }
+}
+
+fn print_groups(groups: &[Group], out: &mut Output) -> anyhow::Result<()> {
+    let mut table = Table::new(&["PROCESSOR", "INPUT", ">PARTITION", ">POSITION", ">END", ">LAG"]);
+    for group in groups {
+        table.row([
+            Cell::styled(HEAD, plain(&group.processor)),
+            plain(&group.topic).into(),
+            group.partition.to_string().into(),
+            count(group.position).into(),
+            count(group.end).into(),
+            count(group.lag).into(),
+        ]);
+    }
+    if table.is_empty() { Ok(out.line("no processor has committed anything yet")?) } else { Ok(out.table(&table)?) }
 }
 
 /// What is left of an instance that does not run. That it does not run is a failure.

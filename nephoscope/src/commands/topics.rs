@@ -43,7 +43,9 @@ pub fn create(global: &Global, out: &mut Output) -> anyhow::Result<()> {
         return Ok(out.line("the embedded bus makes its topics by itself; name a cluster with --bus kafka://HOST:PORT")?);
     }
     let specs = layout::specs(settings.bus.backend, &settings.topics);
-    OpenBus::open(&settings)?.as_bus().ensure_topics(&specs)?;
+    if let OpenBus::Kafka(bus) = OpenBus::open(&settings)? {
+        bus.ensure_installation(&settings.topics)?;
+    }
     if out.is_json() {
         let names: Vec<_> = specs.iter().map(|spec| spec.name.to_string()).collect();
         return Ok(out.document(&names)?);

@@ -18,8 +18,9 @@ use super::{
 use crate::{
     bus::{BusError, StateImage},
     gathered::Gathered,
-    inspect::{Appended, Inspect, PartitionStatus, ReadLimits, StateStatus, TopicStatus},
+    inspect::{Appended, GroupStatus, Inspect, PartitionStatus, ReadLimits, StateStatus, TopicStatus, position_of},
     publish::{PublishBatch, PublishError},
+    state::POSITION_KEY,
 };
 
 /// Readers kept for those who go on where they stopped, as `tail` and the page do.
@@ -99,6 +100,19 @@ impl Inspect for KafkaBus {
             }
         }
         Ok(all)
+    }
+
+    fn groups(&self) -> Result<Vec<GroupStatus>, BusError> {
+        let shared = self.shared();
+        let mut groups = Vec::new();
+        for (topic, partitions) in shared.topics()? {
+            let Some(processor) = shared.names.processor_of(&topic) else { continue };
+            for (at, image) in read_state_log(shared, processor, 0..partitions)? {
+                let Some(position) = image.get(POSITION_KEY) else { continue };
+                groups.push(GroupStatus { processor: processor.to_owned(), position: position_of(&at, position)?, at });
+            }
+        }
+        Ok(groups)
     }
 
     fn state(&self, processor: &str, at: &TopicPartition) -> Result<StateImage, BusError> {
