@@ -1,6 +1,7 @@
 //! What every client of librdkafka shares: its log goes to ours, and its failures become words that an operator can use.
 
 use std::{
+    collections::BTreeMap,
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -9,7 +10,7 @@ use std::{
 };
 
 use rdkafka::{
-    ClientContext,
+    ClientContext, Message,
     config::RDKafkaLogLevel,
     consumer::{BaseConsumer, Consumer, ConsumerContext, RebalanceProtocol},
     error::{KafkaError, KafkaResult, RDKafkaErrorCode},
@@ -39,16 +40,24 @@ pub(super) fn now() -> Instant {
 #[derive(Default)]
 pub(super) struct Asking(Mutex<Option<String>>);
 
+impl Asking {
+    fn remember(&self, complaint: Option<String>) {
+        if let Some(complaint) = complaint {
+            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(complaint);
+        }
+    }
+}
+
 impl ClientContext for Asking {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        if is_complaint(level, facility) {
-            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(explained(message));
-        }
-        log(level, facility, message);
+        self.remember(hear(level, facility, message));
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        tracing::debug!(target: "librdkafka", %error, reason);
+        // Its group has only a name, which nobody needs a right to.
+        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::GroupAuthorizationFailed) {
+            self.remember(hear_error(&error, reason));
+        }
     }
 }
 
@@ -62,16 +71,17 @@ pub(super) fn ask<T>(
     question: impl Fn(&BaseConsumer<Asking>, Duration) -> KafkaResult<T>,
 ) -> Result<T, BusError> {
     let until = now() + ASK;
+    let mut last_complaint = None;
     loop {
         let answer = question(client, TRY);
-        let complaint = complaint(client);
-        match answer {
+        last_complaint = complaint(client).or(last_complaint);
+        match answer.map_err(|error| failed(what, &error)) {
             Ok(answer) => return Ok(answer),
-            Err(error) => match (failed(what, &error), complaint) {
-                (BusError::Lost(_), _) if now() < until => {}
-                (BusError::Lost(why), Some(complaint)) => return Err(BusError::Lost(format!("{why}: {complaint}"))),
-                (error, _) => return Err(error),
-            },
+            Err(BusError::Lost(_)) if now() < until => {}
+            Err(BusError::Lost(why)) => {
+                return Err(BusError::Lost(last_complaint.map_or(why, |complaint| format!("{what}: no broker answers: {complaint}"))));
+            }
+            Err(error) => return Err(error),
         }
     }
 }
@@ -119,11 +129,11 @@ impl Member {
 
 impl ClientContext for Member {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        log(level, facility, message);
+        hear(level, facility, message);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        tracing::debug!(target: "librdkafka", %error, reason);
+        hear_error(&error, reason);
     }
 }
 
@@ -157,22 +167,31 @@ fn take_over(consumer: &BaseConsumer<Member>, partitions: &TopicPartitionList, i
 
 /// A producer's context: remembers the first record that could not be delivered. Successes are not reported at all.
 #[derive(Default)]
-pub(super) struct Deliveries(Mutex<Option<KafkaError>>);
+pub(super) struct Deliveries {
+    failure: Mutex<Option<KafkaError>>,
+    /// Topic of that record, which the error does not name.
+    topic: Mutex<Option<String>>,
+}
 
 impl Deliveries {
     /// The first failure since the last call.
     pub(super) fn take_failure(&self) -> Option<KafkaError> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// The topic of the last failure.
+    pub(super) fn take_topic(&self) -> Option<String> {
+        self.topic.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
 impl ClientContext for Deliveries {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        log(level, facility, message);
+        hear(level, facility, message);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        tracing::debug!(target: "librdkafka", %error, reason);
+        hear_error(&error, reason);
     }
 }
 
@@ -180,42 +199,80 @@ impl ProducerContext for Deliveries {
     type DeliveryOpaque = ();
 
     fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
-        if let Err((error, _)) = result {
-            self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| error.clone());
+        let Err((error, message)) = result else { return };
+        let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        if failure.is_none() {
+            *self.topic.lock().unwrap_or_else(PoisonError::into_inner) = Some(message.topic().to_owned());
+            *failure = Some(error.clone());
         }
     }
 }
 
-/// librdkafka's log lines, in ours. What it calls an error is for us a connection that it will try again.
-fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
-    match level {
-        // Properties that concern only producers or only consumers are given to both.
-        _ if facility == "CONFWARN" => tracing::debug!(target: "librdkafka", facility, "{message}"),
-        _ if is_complaint(level, facility) => tracing::warn!(target: "librdkafka", facility, "{}", explained(message)),
-        RDKafkaLogLevel::Info | RDKafkaLogLevel::Debug => tracing::debug!(target: "librdkafka", facility, "{message}"),
-        _ => tracing::info!(target: "librdkafka", facility, "{message}"),
-    }
-}
-
-pub(super) fn is_complaint(level: RDKafkaLogLevel, facility: &str) -> bool {
+/// librdkafka's log lines, in ours. What it calls an error is for us a connection that it will try again: a complaint, which
+/// is returned.
+pub(super) fn hear(level: RDKafkaLogLevel, facility: &str, message: &str) -> Option<String> {
     use RDKafkaLogLevel as L;
-    facility != "CONFWARN" && matches!(level, L::Emerg | L::Alert | L::Critical | L::Error)
+    let is_failure = matches!(level, L::Emerg | L::Alert | L::Critical | L::Error);
+    // Properties that concern only producers or only consumers are given to both.
+    let is_complaint = facility != "CONFWARN" && (is_failure || is_refused_greeting(message));
+    if is_complaint {
+        return Some(complain(message));
+    }
+    match level {
+        L::Warning | L::Notice if facility != "CONFWARN" => tracing::info!(target: "librdkafka", facility, "{message}"),
+        _ => tracing::debug!(target: "librdkafka", facility, "{message}"),
+    }
+    None
 }
 
-/// A complaint without the name of the thread that made it, and with what an operator can do.
-pub(super) fn explained(message: &str) -> String {
+/// librdkafka's error events, in our log. Failed log-ins come only this way.
+pub(super) fn hear_error(error: &KafkaError, reason: &str) -> Option<String> {
+    if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) {
+        // Follows from what was said about each.
+        tracing::debug!(target: "librdkafka", %error, reason);
+        return None;
+    }
+    Some(complain(reason))
+}
+
+/// A listener that speaks TLS closes the connection of a client that does not: librdkafka thinks nothing of it.
+fn is_refused_greeting(message: &str) -> bool {
+    message.contains("Disconnected") && message.contains("in state APIVERSION_QUERY")
+}
+
+/// The same complaint is told once in this time: many clients of a process meet the same broker, every second.
+const TOLD_AGAIN: Duration = Duration::from_secs(30);
+/// Complaints that are told apart.
+const TOLD_MAX: usize = 64;
+static TOLD: Mutex<BTreeMap<String, Instant>> = Mutex::new(BTreeMap::new());
+
+fn complain(message: &str) -> String {
+    let text = explained(message);
+    let mut told = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
+    told.retain(|_, at| at.elapsed() < TOLD_AGAIN);
+    if told.len() < TOLD_MAX && !told.contains_key(&text) {
+        told.insert(text.clone(), now());
+        tracing::warn!(target: "librdkafka", "{text}");
+    }
+    text
+}
+
+/// A complaint without the name of the thread that made it and how long that took, and with what an operator can do.
+fn explained(message: &str) -> String {
     let text = message.strip_prefix("[thrd:").and_then(|rest| rest.split_once("]: ")).map_or(message, |(_, text)| text);
+    let short = text.rsplit_once(" (after ").map_or(text, |(short, _)| short);
     match hint(text) {
-        Some(hint) => format!("{text}; {hint}"),
-        None => text.to_owned(),
+        Some(hint) => format!("{short}; {hint}"),
+        None => short.to_owned(),
     }
 }
 
 /// What an operator can do about a failure that librdkafka words for programmers.
 fn hint(message: &str) -> Option<&'static str> {
-    const HINTS: [(&str, &str); 8] = [
+    const HINTS: [(&str, &str); 9] = [
         ("SSL handshake failed", "check ssl.ca.location, and that this listener speaks TLS"),
         ("SASL authentication error", "check sasl.mechanism, sasl.username and sasl.password"),
+        ("in state APIVERSION_QUERY", "the listener may expect TLS: set security.protocol"),
         ("Disconnected while requesting ApiVersion", "the listener may expect TLS: set security.protocol"),
         ("Connection refused", "is the broker up, and is this the address that it advertises?"),
         ("Failed to resolve", "the broker advertises a name that this machine cannot resolve (advertised.listeners)"),
@@ -271,5 +328,52 @@ fn refusal_hint(code: RDKafkaErrorCode) -> Option<&'static str> {
         C::ClusterAuthorizationFailed => Some("this user lacks IdempotentWrite on the cluster (docs/kafka.md)"),
         C::InvalidReplicationFactor => Some("there are fewer brokers than bus.replication_factor"),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_operator_can_do_stands_behind_what_went_wrong() {
+        // As librdkafka 2.12 words them.
+        for (message, hint) in [
+            (
+                "[thrd:sasl_ssl://127.0.0.1:9094/bootstrap]: sasl_ssl://127.0.0.1:9094/bootstrap: SASL authentication error: \
+                 Authentication failed during authentication due to invalid credentials with SASL mechanism SCRAM-SHA-512 (after 9ms in state AUTH_REQ)",
+                "sasl.password",
+            ),
+            (
+                "[thrd:127.0.0.1:9094/bootstrap]: 127.0.0.1:9094/bootstrap: Disconnected: connection closed by peer: receive 0 after \
+                 POLLIN (after 1ms in state APIVERSION_QUERY)",
+                "the listener may expect TLS",
+            ),
+            (
+                "[thrd:127.0.0.1:1/bootstrap]: 127.0.0.1:1/bootstrap: Connect to ipv4#127.0.0.1:1 failed: Connection refused (after 0ms)",
+                "is the broker up",
+            ),
+        ] {
+            let text = explained(message);
+            assert!(!text.contains("thrd:") && !text.contains("(after") && text.contains(hint), "{text}");
+        }
+        assert_eq!(explained("anything else"), "anything else");
+    }
+
+    #[test]
+    fn a_listener_that_hangs_up_at_the_greeting_is_a_complaint_though_it_is_logged_as_news() {
+        let text = "127.0.0.1:9094/bootstrap: Disconnected: connection closed by peer (after 1ms in state APIVERSION_QUERY)";
+        assert!(hear(RDKafkaLogLevel::Info, "FAIL", text).is_some_and(|text| text.contains("security.protocol")));
+        assert_eq!(hear(RDKafkaLogLevel::Info, "FAIL", "127.0.0.1:9092/1: Disconnected (after 600000ms in state UP)"), None);
+        assert_eq!(hear_error(&KafkaError::Global(RDKafkaErrorCode::AllBrokersDown), "1/1 brokers are down"), None);
+        assert!(hear_error(&KafkaError::Global(RDKafkaErrorCode::Authentication), "SASL authentication error: no").is_some());
+    }
+
+    #[test]
+    fn a_refusal_is_the_operators_and_an_absence_mends_itself() {
+        let error = |code| failed("list of topics", &KafkaError::MetadataFetch(code));
+        assert!(matches!(error(RDKafkaErrorCode::BrokerTransportFailure), BusError::Lost(_)));
+        let BusError::Fatal(text) = error(RDKafkaErrorCode::TopicAuthorizationFailed) else { panic!("waits for ever") };
+        assert!(text.contains("list of topics") && text.contains("docs/kafka.md"), "{text}");
     }
 }

@@ -16,6 +16,7 @@ mod inspect;
 mod instance;
 mod names;
 mod native;
+mod parts;
 pub mod probe;
 mod publisher;
 mod reader;
@@ -36,6 +37,7 @@ pub use self::{publisher::KafkaPublisher, session::KafkaSession, settings::Kafka
 use crate::{
     bus::{Bus, BusError, Session, TopicSpec, WorkerSpec},
     config::{Backend, BusSettings},
+    layout::{self, LayoutSettings},
     publish::Publish,
 };
 
@@ -58,6 +60,24 @@ impl KafkaBus {
     /// If the data directory cannot be used.
     pub fn replica(&self, part: &str) -> Result<String, BusError> {
         Ok(self.0.claim(part)?.name.clone())
+    }
+
+    /// Makes every topic of an installation that is missing, and verifies the others: those of the table, the cursors, and
+    /// the state log of each processor in the table.
+    ///
+    /// # Errors
+    /// If a topic exists in another shape, or may not be made.
+    pub fn ensure_installation(&self, layout: &LayoutSettings) -> Result<(), BusError> {
+        let specs = layout::specs(Backend::Kafka, layout);
+        self.0.ensure(&specs)?;
+        self.0.ensure_internal(&self.0.names.cursors(), publisher::CURSOR_PARTITIONS)?;
+        for part in parts::all() {
+            let partitions = specs.iter().filter(|spec| part.reads.contains(&spec.name.as_str())).map(|spec| spec.partitions).max();
+            if let Some(partitions) = partitions {
+                self.0.ensure_internal(&self.0.names.state_log(part.name), partitions)?;
+            }
+        }
+        Ok(())
     }
 
     fn shared(&self) -> &Arc<Shared> {

@@ -25,6 +25,9 @@ use crate::{
     publish::{Cursor, Publish, PublishBatch, PublishError},
 };
 
+/// Partitions of the topic of cursors.
+pub(super) const CURSOR_PARTITIONS: u32 = Class::Data.layout().partitions_kafka;
+
 /// A publisher on Kafka.
 pub struct KafkaPublisher {
     shared: Arc<Shared>,
@@ -56,9 +59,8 @@ impl KafkaPublisher {
 
     fn open_as(shared: &Arc<Shared>, part: &str, key: &str, instance: Arc<Instance>) -> Result<Self, BusError> {
         let topic = shared.names.cursors();
-        let partitions = Class::Data.layout().partitions_kafka;
-        shared.ensure_internal(&topic, partitions)?;
-        let partition = partition_of_key(Some(key.as_bytes()), partitions);
+        shared.ensure_internal(&topic, CURSOR_PARTITIONS)?;
+        let partition = partition_of_key(Some(key.as_bytes()), CURSOR_PARTITIONS);
         let cursors = Place::new(&shared.names, &TopicPartition::new(&topic, partition));
         let mut this = Self {
             shared: Arc::clone(shared),

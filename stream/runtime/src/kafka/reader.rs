@@ -5,7 +5,7 @@ use std::time::Duration;
 use rdkafka::{
     ClientConfig, Message, Timestamp,
     consumer::{BaseConsumer, Consumer},
-    error::{KafkaError, KafkaResult},
+    error::{KafkaError, KafkaResult, RDKafkaErrorCode},
     message::{BorrowedMessage, Headers as _},
     topic_partition_list::{Offset as KafkaOffset, TopicPartitionList},
 };
@@ -49,6 +49,8 @@ impl Reader {
             None => Ok(Read::Nothing),
             Some(Ok(message)) => Ok(Read::Record(message)),
             Some(Err(KafkaError::PartitionEOF(_))) => Ok(Read::End),
+            // Its group has only a name: it never joins, so it needs no right to one.
+            Some(Err(KafkaError::MessageConsumption(RDKafkaErrorCode::GroupAuthorizationFailed))) => Ok(Read::Nothing),
             Some(Err(error)) if is_transient(&error) => Ok(Read::Nothing),
             Some(Err(error)) => Err(error),
         }

@@ -232,7 +232,9 @@ pub(super) fn describe(admin: &AdminClient<Asking>, topics: &[&Wanted]) -> Resul
     }
     let resources: Vec<_> = topics.iter().map(|wanted| ResourceSpecifier::Topic(&wanted.name)).collect();
     let described = block_on(admin.describe_configs(&resources, &AdminOptions::new().request_timeout(Some(ASK))));
-    Ok(described.map_err(|error| failed("description of topics", &error))?.into_iter().map(Result::ok).collect())
+    let described = described.map_err(|error| failed("description of topics", &error))?;
+    // A refusal comes as a description without any property.
+    Ok(described.into_iter().map(|described| described.ok().filter(|described| !described.entries.is_empty())).collect())
 }
 
 const fn policy(cleanup: Cleanup) -> &'static str {

@@ -150,6 +150,8 @@ impl Transactions {
 
     /// Ends a transaction in which something went wrong.
     pub(super) fn end(&mut self, what: &str, error: &KafkaError) -> Ended {
+        let topic = self.producer.client().context().take_topic();
+        let what = &topic.map_or_else(|| what.to_owned(), |topic| format!("{what} to topic {topic}"));
         let why = format!("{what}: {error}");
         let code = error.rdkafka_error_code();
         if code.is_some_and(is_fencing) {

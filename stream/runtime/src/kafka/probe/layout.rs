@@ -33,7 +33,7 @@ pub(super) fn check(subject: &Subject<'_>, found: &Metadata) -> Vec<Check> {
                 checks.push(Check::note(STEP, format!("{hidden} topics may not be described by this user (DescribeConfigs)")));
             }
         }
-        Err(error) => checks.push(Check::note(STEP, format!("the topics cannot be described: {error}"))),
+        Err(error) => checks.push(Check::note(STEP, format!("the topics cannot be described: {}", super::words(error)))),
     }
     if !missing.is_empty() {
         checks.push(absent(&missing, subject.bus.create_topics));

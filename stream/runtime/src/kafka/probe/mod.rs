@@ -166,12 +166,20 @@ pub fn run(bus: &BusSettings, settings: &KafkaSettings, layout: &LayoutSettings)
     Report { bootstrap: settings.bootstrap().to_owned(), checks }
 }
 
+/// What an error says. The probe has no session that could be lost.
+fn words(error: BusError) -> String {
+    match error {
+        BusError::Lost(why) | BusError::Fatal(why) => why,
+        error @ BusError::Io { .. } => error.to_string(),
+    }
+}
+
 /// Adds what it finds; ends early where nothing more can be found.
 fn examine(bus: &BusSettings, settings: &KafkaSettings, layout: &LayoutSettings, checks: &mut Vec<Check>) -> Result<(), Box<Check>> {
     const STEP: &str = "connection";
     let unreachable = |error: BusError| {
         let expected = format!("an answer from {}", settings.bootstrap());
-        Box::new(Check::fail(STEP, expected, error.to_string()).at(settings.bootstrap()))
+        Box::new(Check::fail(STEP, expected, words(error)).at(settings.bootstrap()))
     };
     let names = Names::new(bus);
     let client = settings.reader(&names.client("probe")).create_with_context(Asking::default());
@@ -206,7 +214,7 @@ fn proof_topic(subject: &Subject<'_>, found: &Metadata, topic: &str) -> Result<S
         retention_bytes: u64::MAX,
     };
     let broken = |error: BusError| {
-        let check = Check::fail(proof::ABORT, format!("topic {topic} with one partition"), error.to_string());
+        let check = Check::fail(proof::ABORT, format!("topic {topic} with one partition"), words(error));
         Box::new(check.at(subject.settings.bootstrap()))
     };
     let wanted = [topics::Wanted::of(topic.to_owned(), &spec)];

@@ -1,0 +1,47 @@
+//! The binaries that the table of topics names, and what each does with topics. A new row, or a new part in a row, is known
+//! here by itself.
+
+use std::collections::BTreeSet;
+
+use schemas::topics::TOPICS;
+
+use crate::engine::RUNTIME_SOURCE;
+
+/// Parts of the table that are no binaries: the page reads through `nephoscope up`, the others stand for other people, and
+/// for every process.
+const NO_BINARIES: [&str; 3] = ["anyone", "console", RUNTIME_SOURCE];
+
+/// A binary.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Part {
+    pub(super) name: &'static str,
+    /// Topics that it reads, as a member of a group. Whoever reads keeps state.
+    pub(super) reads: Vec<&'static str>,
+    /// Topics that it writes, besides dead letters and what every process says about itself.
+    pub(super) writes: Vec<&'static str>,
+}
+
+/// All of them, by name.
+pub(super) fn all() -> Vec<Part> {
+    let names: BTreeSet<_> = TOPICS.iter().flat_map(|topic| topic.written_by.iter().chain(topic.read_by).copied()).collect();
+    let part = |name: &'static str| Part {
+        name,
+        reads: TOPICS.iter().filter(|topic| topic.read_by.contains(&name)).map(|topic| topic.name).collect(),
+        writes: TOPICS.iter().filter(|topic| topic.written_by.contains(&name)).map(|topic| topic.name).collect(),
+    };
+    names.into_iter().filter(|name| !NO_BINARIES.contains(name)).map(part).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_collector_writes_and_a_processor_does_both() {
+        let all = all();
+        let find = |name: &str| all.iter().find(|part| part.name == name).cloned();
+        assert_eq!(find("syslog"), Some(Part { name: "syslog", reads: vec![], writes: vec!["logs.raw.v1"] }));
+        assert_eq!(find("drain").map(|part| part.reads), Some(vec!["logs.raw.v1"]));
+        assert!(NO_BINARIES.iter().all(|name| find(name).is_none()));
+    }
+}
