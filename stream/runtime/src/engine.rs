@@ -260,7 +260,7 @@ impl Engine {
                     loss::push_alert(&mut batch, part_stopped(part, why));
                 }
                 if !batch.is_empty()
-                    && let Err(error) = publisher.publish(&batch, &[])
+                    && let Err(error) = loss::publish_beside(publisher.as_mut(), &batch)
                 {
                     tracing::error!(%error, "a stopped part could not be published");
                 }

@@ -71,15 +71,19 @@ impl Loss {
         for (cause, count) in &losses {
             push_alert(&mut batch, data_loss(cause, *count, now));
         }
-        // Losses have no position; the publisher may have one of its own, which stays.
-        let position = publisher.cursor().map(|cursor| cursor.position.clone()).unwrap_or_default();
-        publisher.publish(&batch, &position).inspect_err(|_| {
+        publish_beside(publisher, &batch).inspect_err(|_| {
             let mut ledger = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             for (cause, count) in losses {
                 *ledger.since_last.entry(cause).or_default() += count;
             }
         })
     }
+}
+
+/// Publishes what has no position. The publisher may have one of its own, which stays.
+pub(crate) fn publish_beside(publisher: &mut dyn Publish, batch: &PublishBatch) -> Result<(), PublishError> {
+    let position = publisher.cursor().map(|cursor| cursor.position.clone()).unwrap_or_default();
+    publisher.publish(batch, &position)
 }
 
 /// Appends an alert that the runtime itself gives, with its CloudEvents headers.
