@@ -74,6 +74,7 @@ impl Processor for Copy {
     }
 
     fn restore(r: &SnapshotReader<'_>, load: &Load, _: &TopicPartition) -> Result<Self, StateError> {
+        assert_eq!(r.require("model")?.len(), load.state_bytes, "the whole state is back");
         Ok(Self { load: load.clone(), seen: r.get("seen")?, out: "out.v1".into() })
     }
 }
