@@ -73,7 +73,9 @@ pub(crate) fn or<T>(truth: T, mutation: Mutation, lie: impl FnOnce() -> T) -> T 
 }
 
 #[cfg(feature = "sim")]
-pub(crate) use switched::{is_on, last_written, set, written};
+pub use switched::set;
+#[cfg(feature = "sim")]
+pub(crate) use switched::{is_on, last_written, written};
 #[cfg(not(feature = "sim"))]
 pub(crate) use unswitched::{is_on, last_written, written};
 
@@ -92,7 +94,7 @@ mod switched {
     }
 
     /// Switches one fault on for what this thread runs from now on, or all off.
-    pub(crate) fn set(mutation: Option<Mutation>) {
+    pub fn set(mutation: Option<Mutation>) {
         ON.set(mutation);
         WRITTEN.take();
     }

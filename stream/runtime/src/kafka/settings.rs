@@ -63,9 +63,8 @@ impl Default for KafkaSettings {
 
 impl KafkaSettings {
     /// Settings of these properties, unchecked: for tests and tools.
-    pub fn of<const N: usize>(properties: [(&str, &str); N]) -> Self {
-        let owned = properties.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        Self { properties: owned.into() }
+    pub fn of<'a>(properties: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        Self { properties: properties.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect() }
     }
 
     /// Reads and checks the section.

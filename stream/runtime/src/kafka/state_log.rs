@@ -21,7 +21,10 @@ use super::{
     reader::{Read, Reader, next_offset},
     shared::Shared,
 };
-use crate::bus::{BusError, Restoring, StateImage};
+use crate::{
+    bus::{BusError, Restoring, StateImage},
+    mutation::{Mutation, is_on},
+};
 
 /// Time of one slice.
 const SLICE: Duration = Duration::from_millis(100);
@@ -69,7 +72,7 @@ impl Restore {
             }
             Stage::Stable(mark) => {
                 match shared.ends(&self.place, SLICE) {
-                    Ok((_, stable)) if stable < *mark => std::thread::sleep(SLICE / 10),
+                    Ok((_, stable)) if stable < *mark && !is_on(Mutation::StateReadToLastStable) => std::thread::sleep(SLICE / 10),
                     Ok(_) if *mark == NextOffset(0) => return Ok(Restoring::Ready(StateImage::new())),
                     Ok(_) => {
                         let reader = reader()?;

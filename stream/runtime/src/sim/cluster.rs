@@ -168,6 +168,16 @@ impl Cluster {
         self.lost.get(at).is_some_and(|lost| lost.contains(&offset))
     }
 
+    /// Takes over a record that was committed on another bus.
+    ///
+    /// # Errors
+    /// If there is no such partition, or a later record of it is there already.
+    pub fn adopt(&mut self, at: &TopicPartition, offset: Offset, record: Stored) -> Result<(), BusError> {
+        let log = self.topics.get_mut(&at.topic).and_then(|logs| logs.get_mut(at.partition.0 as usize));
+        let log = log.ok_or_else(|| BusError::Fatal(format!("there is no partition {at}")))?;
+        if log.adopt(offset, record) { Ok(()) } else { Err(BusError::Fatal(format!("{at} goes back to {offset}"))) }
+    }
+
     /// The group of a processor, which splits the partitions of its inputs.
     pub fn group(&mut self, processor: &str, inputs: &[TopicName]) -> &mut Group {
         if !self.groups.contains_key(processor) {
@@ -197,7 +207,7 @@ impl Cluster {
             value: output.value.map(<[u8]>::to_vec),
             headers: output.headers.encoded().to_vec(),
             appended_at: self.now,
-            origin: Origin::Output { input: output.input.clone(), source: output.source, ordinal: output.ordinal },
+            origin: Origin::Output { input: output.input.clone(), number: Some((output.source, output.ordinal)) },
         };
         self.append(claim, transaction, &at, record)
     }

@@ -25,10 +25,8 @@ pub enum Origin {
     Output {
         /// The instance that put it out.
         input: TopicPartition,
-        /// What it follows from.
-        source: OutputSource,
-        /// Its number among the outputs of that source.
-        ordinal: u32,
+        /// What it follows from, and its number among the outputs of that source. Only the model knows.
+        number: Option<(OutputSource, u32)>,
     },
     /// A publisher.
     Publisher(String),
@@ -92,6 +90,18 @@ impl Log {
         self.open.entry(transaction).or_insert(here);
         self.entries.push(Entry::Data(transaction, record));
         Offset(here.0)
+    }
+
+    /// Takes over a record that was committed elsewhere, with its offset; what lies between was markers or never happened.
+    /// False if a later record is here already.
+    pub fn adopt(&mut self, offset: Offset, record: Stored) -> bool {
+        const SETTLED: TransactionId = TransactionId(0);
+        let gap = offset.0.checked_sub(self.entries.len() as u64);
+        self.entries.extend((0..gap.unwrap_or(0)).map(|_| Entry::Marker));
+        if gap.is_some() {
+            self.entries.push(Entry::Data(SETTLED, record));
+        }
+        gap.is_some()
     }
 
     /// Writes the control marker of a transaction.

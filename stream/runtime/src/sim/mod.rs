@@ -19,6 +19,9 @@
 //! removed records; before retention was among the faults, so did 0 to 99,999. A minute of CPU time is 27,000 seeds.
 //! A failure prints its seed; `SIM_SEED=<n>` tells that one's whole story, `SIM_SEEDS=<n>` asks for more.
 //!
+//! A real bus is held to the same law by the same oracle: what stands on it is taken over into a [`Recording`], and its
+//! processes are threads that die and freeze at [`Moment`]s (`tests/kafka/crash_law`).
+//!
 //! ```
 //! use stream_runtime::sim::{Options, simulate};
 //!
@@ -34,9 +37,10 @@ mod feeder;
 mod group;
 mod history;
 mod law;
-mod log;
+pub(crate) mod log;
 mod oracle;
 mod publisher;
+mod recording;
 mod rng;
 #[cfg(test)]
 mod semantics;
@@ -51,9 +55,13 @@ pub use cluster::Tally;
 pub use faults::Faults;
 pub use law::{Options, Report, check_crash_law, describe, run, seeds_to_run, simulate};
 pub use oracle::Verified;
+pub use recording::{Recording, sign};
 pub use rng::Rng;
 pub use violation::Violation;
 pub use workload::{SourceRecord, Workload};
-pub use world::release;
+pub use world::{release, run_release};
 
-pub use crate::mutation::Mutation;
+pub use crate::{
+    mutation::{Mutation, set as mutate},
+    peril::{Moment, strike_with},
+};

@@ -25,11 +25,29 @@ use crate::{
 /// One output, as it should be or as it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Emitted {
-    source: OutputSource,
-    ordinal: u32,
+    /// What it follows from, and its number among the outputs of that source; a real log does not tell.
+    number: Option<(OutputSource, u32)>,
     key: Option<Vec<u8>>,
     value: Option<Vec<u8>>,
     headers: Vec<u8>,
+}
+
+impl Emitted {
+    /// Whether what was found is this, as far as the log tells.
+    fn is(&self, found: &Self) -> bool {
+        found.number.is_none_or(|number| self.number == Some(number))
+            && (&self.key, &self.value, &self.headers) == (&found.key, &found.value, &found.headers)
+    }
+
+    /// A header of a dead letter.
+    fn header<'a>(&'a self, name: &str) -> Option<&'a str> {
+        Headers::from_encoded(&self.headers).text(name)
+    }
+
+    /// The record whose dead letter this is.
+    fn rejected(&self) -> Option<Offset> {
+        self.header("dlq.offset").and_then(|offset| offset.parse().ok()).map(Offset)
+    }
 }
 
 /// Outputs of one instance, by where they went.
@@ -193,8 +211,7 @@ impl<'a, P: Processor> Undisturbed<'a, P> {
             let at = TopicPartition::new(output.topic, output.partition_among(self.cluster.partitions(output.topic)));
             self.verified.outputs += 1;
             self.outputs.entry(at).or_default().push(Emitted {
-                source: output.source,
-                ordinal: output.ordinal,
+                number: Some((output.source, output.ordinal)),
                 key: output.key.map(<[u8]>::to_vec),
                 value: output.value.map(<[u8]>::to_vec),
                 headers: output.headers.encoded().to_vec(),
@@ -238,9 +255,9 @@ fn found_outputs(cluster: &Cluster) -> Result<BTreeMap<TopicPartition, Outputs>,
     for topic in cluster.topic_names() {
         for at in cluster.partitions_of(topic) {
             for (_, stored) in cluster.log(&at)?.committed(NextOffset(0)) {
-                let Origin::Output { input, source, ordinal } = &stored.origin else { continue };
+                let Origin::Output { input, number } = &stored.origin else { continue };
                 let (key, value, headers) = (stored.key.clone(), stored.value.clone(), stored.headers.clone());
-                let emitted = Emitted { source: *source, ordinal: *ordinal, key, value, headers };
+                let emitted = Emitted { number: *number, key, value, headers };
                 found.entry(input.clone()).or_default().entry(at.clone()).or_default().push(emitted);
             }
         }
@@ -253,11 +270,10 @@ fn poison(found: &Outputs, at: &TopicPartition) -> BTreeMap<Offset, Reject> {
     let dead_letters = found.iter().filter(|(output, _)| output.topic == at.topic.dead_letters()).flat_map(|(_, emitted)| emitted);
     let mut poison = BTreeMap::new();
     for letter in dead_letters {
-        let headers = Headers::from_encoded(&letter.headers);
-        let reason = headers.text("dlq.reason").unwrap_or_default();
-        let reason = [RejectReason::Panic, RejectReason::OutputLimit].into_iter().find(|known| known.as_str() == reason);
-        if let (Some(reason), OutputSource::Record(offset)) = (reason, letter.source) {
-            poison.insert(offset, Reject::new(reason, headers.text("dlq.detail").unwrap_or_default()));
+        let reason = letter.header("dlq.reason");
+        let reason = [RejectReason::Panic, RejectReason::OutputLimit].into_iter().find(|known| Some(known.as_str()) == reason);
+        if let (Some(reason), Some(offset)) = (reason, letter.rejected()) {
+            poison.insert(offset, Reject::new(reason, letter.header("dlq.detail").unwrap_or_default()));
         }
     }
     poison
@@ -268,11 +284,12 @@ fn compare(input: &TopicPartition, expected: &Outputs, found: &Outputs) -> Resul
     for output in outputs {
         let expected = expected.get(output).map_or(&[][..], Vec::as_slice);
         let found = found.get(output).map_or(&[][..], Vec::as_slice);
-        let Some(number) = (0..expected.len().max(found.len())).find(|number| expected.get(*number) != found.get(*number)) else {
-            continue;
+        let is_right = |number: &usize| match (expected.get(*number), found.get(*number)) {
+            (Some(expected), Some(found)) => expected.is(found),
+            (expected, found) => expected.is_none() && found.is_none(),
         };
-        let same = |emitted: &&Emitted| found.get(number).is_some_and(|odd| (emitted.source, emitted.ordinal) == (odd.source, odd.ordinal));
-        let is_repeat = found.get(..number).is_some_and(|before| before.iter().any(|emitted| same(&emitted)));
+        let Some(number) = (0..expected.len().max(found.len())).find(|number| !is_right(number)) else { continue };
+        let is_repeat = found.get(..number).is_some_and(|before| found.get(number).is_some_and(|odd| before.contains(odd)));
         let found = format!("{}{}", text(found.get(number)), if is_repeat { ", which is a repetition" } else { "" });
         let (input, output) = (input.clone(), output.clone());
         return Err(Violation::Outputs { input, output, number, expected: text(expected.get(number)), found });
@@ -283,7 +300,11 @@ fn compare(input: &TopicPartition, expected: &Outputs, found: &Outputs) -> Resul
 fn text(emitted: Option<&Emitted>) -> String {
     let Some(emitted) = emitted else { return "nothing".into() };
     let value = String::from_utf8_lossy(emitted.value.as_deref().unwrap_or_default()).into_owned();
-    format!("{:?} number {} {value:?}", emitted.source, emitted.ordinal)
+    match (&emitted.number, emitted.rejected()) {
+        (Some((source, ordinal)), _) => format!("{source:?} number {ordinal} {value:?}"),
+        (None, Some(offset)) => format!("a dead letter of {offset}"),
+        (None, None) => format!("{value:?}"),
+    }
 }
 
 /// A broadcast record is refused once per replica, so its dead letter may be there several times, but never not at all.
@@ -292,11 +313,7 @@ fn verify_refused_broadcasts(
     refused: &BTreeSet<(TopicPartition, Offset)>,
 ) -> Result<(), Violation> {
     let sources = |at: &TopicPartition, outputs: &Outputs| {
-        let letters = outputs.values().flatten().filter_map(|emitted| match emitted.source {
-            OutputSource::Record(offset) => Some((at.clone(), offset)),
-            OutputSource::Tick(..) => None,
-        });
-        letters.collect::<Vec<_>>()
+        outputs.values().flatten().filter_map(|emitted| Some((at.clone(), emitted.rejected()?))).collect::<Vec<_>>()
     };
     let letters: BTreeSet<_> = found.iter().flat_map(|(at, outputs)| sources(at, outputs)).collect();
     match refused.symmetric_difference(&letters).next() {

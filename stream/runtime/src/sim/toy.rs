@@ -66,6 +66,8 @@ impl Default for ToyConfig {
 /// The toy. See the [module](self).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Toy {
+    /// The instance that this is, to sign outputs with.
+    at: TopicPartition,
     ballast_bytes_max: u32,
     /// Hash over everything that it was ever told, in order.
     past: u64,
@@ -89,6 +91,14 @@ impl Toy {
         }
         self.past
     }
+
+    /// Puts out a value, signed with who puts it out and as what: a real log does not know.
+    fn put(&self, topic: &str, key: Option<&[u8]>, value: &str, out: &mut Outbox) -> Result<(), Reject> {
+        let mut signature = HeaderBuffer::default();
+        signature.push(INPUT_HEADER, Some(self.at.to_string().as_bytes()));
+        signature.push("id", Some(out.next_id().as_bytes()));
+        out.emit_with_headers(&topic.into(), key, Some(value.as_bytes()), signature.as_headers())
+    }
 }
 
 /// One round of a multiplicative hash: cheap, and no two histories of a simulation collide by accident.
@@ -96,6 +106,9 @@ const fn mix(x: u64) -> u64 {
     let x = (x ^ (x >> 32)).wrapping_mul(0xd6e8_feb8_6659_fd93);
     x ^ (x >> 29)
 }
+
+/// Header of an output: the instance that put it out.
+pub(super) const INPUT_HEADER: &str = "input";
 
 /// Name of the toy's first input, which has more partitions than the second.
 pub const WIDE: &str = "toy.wide.v1";
@@ -127,9 +140,9 @@ impl Processor for Toy {
 
     fn new(config: &ToyConfig, at: &TopicPartition) -> Result<Self, ConfigError> {
         let past = mix(config.salt ^ u64::from(at.partition.0) << 8 ^ at.topic.as_str().len() as u64);
-        let ballast_bytes_max = config.ballast_bytes_max;
         Ok(Self {
-            ballast_bytes_max,
+            at: at.clone(),
+            ballast_bytes_max: config.ballast_bytes_max,
             past,
             chains: BTreeMap::new(),
             windows: BTreeMap::new(),
@@ -171,7 +184,7 @@ impl Processor for Toy {
             Act::Count(_) | Act::Panic(_) | Act::PanicLater(_) | Act::Flood(_) | Act::Refuse => usize::from(past.is_multiple_of(2)),
         };
         for number in 0..outputs {
-            out.emit_raw(&OUT.into(), Some(key), Some(format!("{chain:016x} {count} {number}").as_bytes()))?;
+            self.put(OUT, Some(key), &format!("{chain:016x} {count} {number}"), out)?;
         }
         Ok(())
     }
@@ -194,8 +207,7 @@ impl Processor for Toy {
         let open = now.millis().div_euclid(WINDOW_MS);
         let still_open = self.windows.split_off(&open);
         for (window, count) in std::mem::replace(&mut self.windows, still_open) {
-            let value = format!("{window} {count} {past:016x} {}", self.table.len());
-            out.emit_raw(&CLOSED.into(), None, Some(value.as_bytes()))?;
+            self.put(CLOSED, None, &format!("{window} {count} {past:016x} {}", self.table.len()), out)?;
         }
         Ok(())
     }
@@ -211,12 +223,12 @@ impl Processor for Toy {
         Ok(())
     }
 
-    fn restore(r: &SnapshotReader<'_>, config: &ToyConfig, _: &TopicPartition) -> Result<Self, StateError> {
+    fn restore(r: &SnapshotReader<'_>, config: &ToyConfig, at: &TopicPartition) -> Result<Self, StateError> {
         let windows = if r.section("windows").is_some() { r.get("windows")? } else { BTreeMap::new() };
         let ballast = r.require("ballast")?.to_vec();
-        let ballast_bytes_max = config.ballast_bytes_max;
         Ok(Self {
-            ballast_bytes_max,
+            at: at.clone(),
+            ballast_bytes_max: config.ballast_bytes_max,
             past: r.get("past")?,
             chains: r.get("chains")?,
             windows,

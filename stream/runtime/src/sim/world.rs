@@ -45,6 +45,11 @@ pub fn release() -> u8 {
     RELEASE.get()
 }
 
+/// Makes this thread a process that runs this release: for processes that are threads, on a real bus.
+pub fn run_release(release: u8) {
+    RELEASE.set(release);
+}
+
 /// One worker's place: the process that runs there may be out, frozen in a call.
 struct Slot<P: Processor> {
     instance: String,
