@@ -12,7 +12,8 @@ use std::{
 
 use axum::Router;
 use clap::{Args, CommandFactory, FromArgMatches, Parser};
-use stream_core::Processor;
+use serde::{Serialize, de::DeserializeOwned};
+use stream_core::{Processor, Sink};
 use tracing_subscriber::EnvFilter;
 
 use crate::{
@@ -29,7 +30,7 @@ use crate::{
     source::{Source, SourceContext},
     spool::{self, SpoolSettings},
     telemetry::otlp::SpanExport,
-    worker::VERSION,
+    worker::{VERSION, WorkerError},
 };
 
 /// How often a process looks whether it should end.
@@ -175,18 +176,37 @@ pub fn signal_flag() -> std::io::Result<Arc<AtomicBool>> {
 
 /// The main function of a processor's binary.
 pub fn run<P: Processor>() -> ExitCode {
-    exit(P::NAME, |args| {
+    run_stages(P::NAME, |engine, config| engine.spawn::<P>(config))
+}
+
+/// The main function of a sink's binary. It ends when all destinations have stopped; while one is left, readiness and an alert
+/// tell of those that have.
+pub fn run_sink<S: Sink>() -> ExitCode {
+    run_stages(S::NAME, |engine, config| engine.spawn_sink::<S>(&config))
+}
+
+fn run_stages<C: DeserializeOwned + Serialize + Default>(
+    name: &'static str,
+    spawn: impl FnOnce(&mut Engine, C) -> Result<(), WorkerError>,
+) -> ExitCode {
+    exit(name, |args| {
         let mut file = ConfigFile::load(args.config.as_deref())?;
         let settings = ProcessSettings::read(&mut file, args, ListenSettings::of_part())?;
-        let config: P::Config = file.section(section_name(P::NAME))?;
+        let config: C = file.section(section_name(name))?;
         let Some(stop) = begin(args, &file, &settings)? else { return Ok(()) };
-        let mut running = Running::open(P::NAME, &settings)?;
-        running.export_spans(binary_name(P::NAME))?;
-        running.engine.spawn::<P>(config)?;
+        let mut running = Running::open(name, &settings)?;
+        running.export_spans(binary_name(name))?;
+        spawn(&mut running.engine, config)?;
         let api = running.serve(&file, &settings, Router::new())?;
         let view = running.engine.view();
-        let outcome =
-            wait_until(&stop, view.clone(), || view.stages().into_iter().find_map(|stage| stage.why.filter(|_| stage.state == "stopped")));
+        let outcome = wait_until(&stop, view.clone(), || {
+            let stages = view.stages();
+            if stages.is_empty() {
+                return Some(format!("[{}] names no destination", section_name(name)));
+            }
+            let stopped: Vec<_> = stages.iter().filter(|stage| stage.state == "stopped").filter_map(|stage| stage.why.clone()).collect();
+            (stopped.len() == stages.len()).then(|| stopped.join("; "))
+        });
         api.stop();
         running.stop();
         outcome

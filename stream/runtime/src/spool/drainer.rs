@@ -8,7 +8,10 @@ use std::{
     time::Duration,
 };
 
-use super::{mark::Mark, queue::Queue};
+use super::{
+    mark::Mark,
+    queue::{Peeked, Queue},
+};
 use crate::{
     bus::BusError,
     engine::error_chain,
@@ -44,6 +47,8 @@ pub(super) struct Drainer {
     queue: Arc<Mutex<Queue>>,
     open: Open,
     publisher: Option<Box<dyn Publish>>,
+    /// What the publisher did not take for now: it is offered the very same again, since it may have been taken after all.
+    refused: Option<Peeked>,
     clock: Box<dyn Clock>,
     fenced_at: Option<Duration>,
     /// Told only once.
@@ -52,7 +57,7 @@ pub(super) struct Drainer {
 
 impl Drainer {
     pub(super) fn new(queue: Arc<Mutex<Queue>>, open: Open, clock: Box<dyn Clock>) -> Self {
-        Self { queue, open, publisher: None, clock, fenced_at: None, is_away: false }
+        Self { queue, open, publisher: None, refused: None, clock, fenced_at: None, is_away: false }
     }
 
     /// Publishes a few blocks, if there are any. The queue is free while the bus is busy.
@@ -70,13 +75,16 @@ impl Drainer {
                 Err(error) => return self.away(&error_chain(&error)),
             }
         }
-        let peeked = self.queue().peek(PUBLISH_BYTES);
+        let peeked = self.refused.take().or_else(|| self.queue().peek(PUBLISH_BYTES));
         let Some(peeked) = peeked else { return Next::Idle };
         let Some(publisher) = &mut self.publisher else { return Next::Again };
         if !peeked.batch.is_empty() {
             match publisher.publish(&peeked.batch, &peeked.mark.encode()) {
                 Ok(()) => {}
-                Err(PublishError::Retry(why)) => return self.away(&why),
+                Err(PublishError::Retry(why)) => {
+                    self.refused = Some(peeked);
+                    return self.away(&why);
+                }
                 Err(PublishError::Unknown(why)) => {
                     self.publisher = None;
                     return self.away(&why);

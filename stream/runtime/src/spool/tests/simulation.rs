@@ -107,5 +107,7 @@ fn each_record_is_published_once_whatever_happens() {
         (records, processes_all, lost_all) = (records + appended, processes_all + processes, lost_all + lost);
     }
     println!("{records} records, {processes_all} processes, {lost_all} dropped, {:?} CPU", SystemClock.cpu() - begun);
-    assert!(processes_all > 3 * SEEDS && lost_all > 100 || crate::sim::seeds_to_run(SEEDS).count() == 1);
+    if crate::sim::seeds_to_run(SEEDS).count() as u64 >= SEEDS {
+        assert!(processes_all > 3 * SEEDS && lost_all > 100);
+    }
 }
