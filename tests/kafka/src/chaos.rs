@@ -278,8 +278,7 @@ fn look_after(arena: &Arena, tally: &Mutex<Report>) -> io::Result<()> {
     for slot in arena.workers.iter().chain(&arena.collectors) {
         let Some(mut held) = slot.try_hold() else { continue };
         let Some(status) = held.as_mut().and_then(fleet::Process::ended) else { continue };
-        let words = format!("{} with {status}: {}", slot.launch.name, slot.launch.last_words());
-        *report(tally).exits.entry(words).or_default() += 1;
+        *report(tally).exits.entry(format!("{status}, {}", slot.launch.last_words())).or_default() += 1;
         *held = Some(slot.launch.start()?);
     }
     Ok(())

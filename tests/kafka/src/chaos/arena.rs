@@ -1,14 +1,15 @@
 //! What each fault does, from the blow to the recovery.
 
 use std::error::Error;
-use std::sync::{Mutex, MutexGuard};
-use std::time::Duration;
+use std::process::ExitStatus;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
 use super::fleet::{Process, Slot, pick, running};
 use super::plan::{Fault, Step};
-use super::stranger::Stranger;
+use super::stranger::{Offsets, Stranger};
 use crate::Cluster;
 
 /// Workers that stay when others leave.
@@ -17,6 +18,8 @@ const WORKERS_MIN: usize = 2;
 const ZOMBIE: Duration = Duration::from_secs(5);
 /// How long a worker may take to find that its group's offsets are not its own: it must join first.
 const REFUSAL_MAX: Duration = Duration::from_secs(45);
+/// How long it may take until the group's offsets are back: brokers may be away meanwhile.
+const PUT_BACK_MAX: Duration = Duration::from_secs(120);
 /// How far an operator moves a group.
 const RESET_RECORDS: i64 = 100;
 
@@ -49,7 +52,8 @@ pub enum Outcome {
     Finding(String),
 }
 
-type Struck = Result<Outcome, Box<dyn Error + Send + Sync>>;
+type Failure = Box<dyn Error + Send + Sync>;
+type Struck = Result<Outcome, Failure>;
 
 impl Arena {
     /// Lets a fault happen and returns when its consequences that we bring about ourselves are over.
@@ -89,7 +93,7 @@ impl Arena {
         u32::try_from(victim % self.brokers + 1).unwrap_or(1)
     }
 
-    fn on_broker(&self, fault: impl FnOnce() -> Result<(), Box<dyn Error + Send + Sync>>) -> Struck {
+    fn on_broker(&self, fault: impl FnOnce() -> Result<(), Failure>) -> Struck {
         let Ok(_held) = self.broker_fault.try_lock() else { return Ok(Outcome::NotNow) };
         fault().map(|()| Outcome::Done)
     }
@@ -98,32 +102,41 @@ impl Arena {
     fn reset_group(&self, forwards: bool) -> Struck {
         let mut held: Vec<_> = self.workers.iter().map(Slot::hold).collect();
         let ran: Vec<bool> = held.iter().map(|process| process.is_some()).collect();
-        for process in held.iter_mut().filter_map(|process| process.take()) {
-            process.leave()?;
+        let leavers: Vec<Process> = held.iter_mut().filter_map(|process| process.take()).collect();
+        for process in &leavers {
+            let _ = process.signal(Signal::TERM);
         }
-        let struck = self.reset_empty_group(forwards, &mut held);
+        for process in leavers {
+            let _ = process.leave();
+        }
+        let struck = self.reset_empty_group(forwards);
         for (slot, (process, ran)) in self.workers.iter().zip(held.iter_mut().zip(ran)) {
             **process = if ran { Some(slot.launch.start()?) } else { None };
         }
         struck
     }
 
-    fn reset_empty_group(&self, forwards: bool, held: &mut [MutexGuard<'_, Option<Process>>]) -> Struck {
+    /// How a worker ended that found the group's offsets moved; None if it did not.
+    fn start_moved(&self, slot: &Slot, moved: &Offsets) -> Result<Option<ExitStatus>, Failure> {
+        self.stranger.reset(&self.group, moved)?;
+        Ok(slot.launch.start()?.wait(REFUSAL_MAX))
+    }
+
+    fn reset_empty_group(&self, forwards: bool) -> Struck {
         let own = self.stranger.offsets(&self.group)?;
         let by = if forwards { RESET_RECORDS } else { -RESET_RECORDS };
-        let moved = own.iter().map(|(&partition, &offset)| (partition, (offset + by).max(0))).collect();
-        if own == moved || !self.stranger.reset(&self.group, &moved)? {
-            return Ok(Outcome::NotNow);
+        let moved: Offsets = own.iter().map(|(&partition, &offset)| (partition, (offset + by).max(0))).collect();
+        let Some(slot) = self.workers.first().filter(|_| own != moved) else { return Ok(Outcome::NotNow) };
+        let refused = self.start_moved(slot, &moved);
+        // Whatever came of it, even if the brokers took some of the offsets and then failed: nothing runs until they are back.
+        let begun = Instant::now();
+        while let Err(error) = self.stranger.reset(&self.group, &own) {
+            if begun.elapsed() > PUT_BACK_MAX {
+                return Err(error.into());
+            }
+            std::thread::sleep(Duration::from_millis(500));
         }
-        let (Some(slot), Some(process)) = (self.workers.first(), held.first_mut()) else { return Ok(Outcome::NotNow) };
-        let mut refuser = slot.launch.start()?;
-        let refused = refuser.wait(REFUSAL_MAX);
-        **process = None;
-        drop(refuser);
-        if !self.stranger.reset(&self.group, &own)? {
-            return Err("the group's offsets could not be put back: it keeps members".into());
-        }
-        Ok(match refused {
+        Ok(match refused? {
             Some(status) if !status.success() => Outcome::Done,
             Some(status) => Outcome::Finding(format!("group reset: {} ended with {status} instead of refusing", slot.launch.name)),
             None => Outcome::Finding(format!("group reset: {} went on for {} s", slot.launch.name, REFUSAL_MAX.as_secs())),

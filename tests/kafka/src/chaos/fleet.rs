@@ -56,11 +56,11 @@ impl Launch {
         Ok(Process { child })
     }
 
-    /// The last lines of its log: why it ended, where it ended by itself.
+    /// The last line of its log, which says why it ended, where it ended by itself; without what differs from life to life.
     pub fn last_words(&self) -> String {
         let log = std::fs::read_to_string(&self.log).unwrap_or_default();
-        let words: Vec<&str> = log.lines().rev().filter(|line| !line.trim().is_empty()).take(2).collect();
-        words.into_iter().rev().collect::<Vec<_>>().join(" | ")
+        let last = log.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("nothing");
+        last.split(|letter: char| letter.is_ascii_digit()).filter(|part| !part.is_empty()).collect::<Vec<_>>().join("#")
     }
 }
 

@@ -117,9 +117,9 @@ impl Ledger {
         }
     }
 
-    /// The longest time without outputs of one partition that lay at least in part between these two times.
+    /// The longest time without outputs of one partition that ended between these two times: what happened in them made it.
     pub fn longest_pause_ms(&self, from_ms: i64, to_ms: i64) -> i64 {
-        let within = self.pauses.iter().filter(|pause| pause.to_ms >= from_ms && pause.from_ms < to_ms);
+        let within = self.pauses.iter().filter(|pause| (from_ms..to_ms).contains(&pause.to_ms));
         within.map(|pause| pause.to_ms - pause.from_ms).max().unwrap_or(0)
     }
 
@@ -216,8 +216,8 @@ mod tests {
         for (offset, appended_ms) in [1_000, 1_050, 4_050, 4_100, 9_100].into_iter().enumerate() {
             ledger.output(0, 0, offset as u64, appended_ms);
         }
-        let pauses = [(0, 1_050), (2_000, 3_000), (4_060, 4_090), (4_000, 20_000)];
-        assert_eq!(pauses.map(|(from_ms, to_ms)| ledger.longest_pause_ms(from_ms, to_ms)), [0, 3_000, 0, 5_000]);
+        let pauses = [(0, 1_060), (2_000, 3_000), (3_000, 5_000), (5_000, 20_000)];
+        assert_eq!(pauses.map(|(from_ms, to_ms)| ledger.longest_pause_ms(from_ms, to_ms)), [0, 0, 3_000, 5_000]);
     }
 
     #[test]

@@ -71,7 +71,7 @@ impl fmt::Display for Report {
         writeln!(f, "longest gap between outputs of one partition {gap_s:.1} s")?;
         writeln!(f, "all worked off {:.1} s after the last fault", self.settled.as_secs_f64())?;
         for (words, times) in &self.exits {
-            writeln!(f, "ended by itself {times} x: {words}")?;
+            writeln!(f, "ended by themselves, {times} x: {words}")?;
         }
         for finding in &self.findings {
             writeln!(f, "FINDING: {finding}")?;

@@ -16,6 +16,9 @@ const RECORDS: usize = 24;
 /// How long a group may take to be seen empty: members that were killed are known until their sessions end.
 const EMPTY_MAX: Duration = Duration::from_secs(30);
 
+/// Offsets by partition.
+pub type Offsets = BTreeMap<i32, i64>;
+
 /// Somebody else's client.
 pub struct Stranger {
     config: ClientConfig,
@@ -68,7 +71,7 @@ impl Stranger {
     ///
     /// # Errors
     /// If the brokers cannot be reached.
-    pub fn offsets(&self, group: &str) -> Result<BTreeMap<i32, i64>, KafkaError> {
+    pub fn offsets(&self, group: &str) -> Result<Offsets, KafkaError> {
         let consumer = self.member(group)?;
         let metadata = consumer.fetch_metadata(Some(&self.topic), ASK)?;
         let mut asked = TopicPartitionList::new();
@@ -83,28 +86,24 @@ impl Stranger {
         Ok(offsets.collect())
     }
 
-    /// Waits until the group has no members, then sets its offsets; false if members stay.
+    /// Waits until the group has no members, as far as it can be waited for, then sets its offsets.
     ///
     /// # Errors
-    /// If the brokers refuse.
-    pub fn reset(&self, group: &str, offsets: &BTreeMap<i32, i64>) -> Result<bool, KafkaError> {
+    /// If the brokers refuse, as they do while the group has members.
+    pub fn reset(&self, group: &str, offsets: &Offsets) -> Result<(), KafkaError> {
         let consumer = self.member(group)?;
         let begun = Instant::now();
         let has_members = || -> Result<bool, KafkaError> {
             Ok(consumer.fetch_group_list(Some(group), ASK)?.groups().iter().any(|group| !group.members().is_empty()))
         };
-        while has_members()? {
-            if begun.elapsed() > EMPTY_MAX {
-                return Ok(false);
-            }
+        while has_members()? && begun.elapsed() < EMPTY_MAX {
             std::thread::sleep(Duration::from_millis(200));
         }
         let mut list = TopicPartitionList::new();
         for (&partition, &offset) in offsets {
             list.add_partition_offset(&self.topic, partition, Offset::Offset(offset))?;
         }
-        consumer.commit(&list, CommitMode::Sync)?;
-        Ok(true)
+        consumer.commit(&list, CommitMode::Sync)
     }
 
     fn member(&self, group: &str) -> Result<BaseConsumer, KafkaError> {
