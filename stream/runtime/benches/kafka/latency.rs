@@ -54,7 +54,7 @@ fn measure(broker: &Broker, suite: &str, seconds: u64, copy: impl FnOnce(&Atomic
 
 /// Offers records when they are due, whatever has become of the ones before.
 fn offer(broker: &Broker, topic: &str, epoch: Instant, records: u64) {
-    let producer = broker.producer();
+    let producer = broker.producer(5);
     let (mut lines, mut line) = (Lines::new(1), String::new());
     for n in 0..records {
         let due = Duration::from_nanos(n * 1_000_000_000 / RATE);
