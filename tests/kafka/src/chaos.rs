@@ -68,7 +68,7 @@ pub enum Attack {
         length: Duration,
         /// Decides which, when and to whom.
         seed: u64,
-        /// From one to the next, on average.
+        /// From one to the next, on average, while a wave of them lasts.
         pace: Duration,
     },
     /// A few faults, one after the other, to see how long each stops the outputs. All workers are static members, the default.
@@ -152,7 +152,9 @@ pub fn run(settings: &Settings) -> Result<Report, ChaosError> {
 
 fn title(settings: &Settings) -> String {
     let attack = match settings.attack {
-        Attack::Seeded { length, seed, pace } => format!("{} s, seed {seed}, a fault every {} ms", length.as_secs(), pace.as_millis()),
+        Attack::Seeded { length, seed, pace } => {
+            format!("{} s, seed {seed}, waves of a fault every {} ms", length.as_secs(), pace.as_millis())
+        }
         Attack::OneByOne => "one fault at a time".into(),
     };
     format!(

@@ -18,8 +18,8 @@ struct Arguments {
     /// Decides on the faults
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Milliseconds from one fault to the next, on average
-    #[arg(long, default_value_t = 1_000)]
+    /// Milliseconds from one fault to the next, on average, while a wave of them lasts
+    #[arg(long, default_value_t = 500)]
     pace_ms: u64,
     /// Instead of all that: a few faults, one after the other, on one broker; prints how long each stops the outputs
     #[arg(long)]

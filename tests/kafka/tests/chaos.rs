@@ -19,7 +19,7 @@ fn binaries() -> PathBuf {
 fn a_short_run_of_all_faults_loses_and_doubles_nothing() {
     let directory = tempfile::tempdir().expect("a directory");
     let settings = Settings {
-        attack: Attack::Seeded { length: Duration::from_secs(70), seed: 4, pace: Duration::from_secs(1) },
+        attack: Attack::Seeded { length: Duration::from_secs(85), seed: 4, pace: Duration::from_millis(400) },
         three_brokers: true,
         workers: 4,
         collectors: 2,

@@ -7,9 +7,12 @@ use std::time::Duration;
 const BEYOND_SESSION_MS: (u64, u64) = (16_000, 19_000);
 /// From one broker fault to the next: the cluster has one broker to spare, and it must be whole before it loses another.
 const BROKER_REST: Duration = Duration::from_secs(12);
-/// How often somebody resets the group, and how far into the run for the first time. It stops all workers, so it is rare.
-const RESET_PERIOD: Duration = Duration::from_secs(300);
-const FIRST_RESET: Duration = Duration::from_secs(40);
+/// Faults come in waves. Without the calm between them the group would never come to an agreement (a dead member is waited for
+/// until its session ends), and faults would meet workers that have nothing to do.
+const WAVE: Duration = Duration::from_secs(15);
+const CYCLE: Duration = Duration::from_secs(35);
+/// Instead of every eighth wave, the second one first, somebody resets the group, which stops all workers.
+const RESET_CYCLES: u32 = 8;
 
 /// Something that goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,29 +80,31 @@ pub struct Step {
     pub victim: usize,
 }
 
-/// The faults of a run of this length, in order; one every `pace` on average.
+/// The faults of a run of this length, in order; one every `pace` on average while a wave lasts.
 pub fn plan(seed: u64, length: Duration, pace: Duration) -> Vec<Step> {
     let mut random = Random(seed);
     let mut steps = Vec::new();
-    let (mut at, mut brokers_rest_until, mut reset_at) = (Duration::ZERO, Duration::ZERO, FIRST_RESET);
-    loop {
-        let pace_us = u64::try_from(pace.as_micros()).unwrap_or(u64::MAX);
-        at += Duration::from_micros(random.between(pace_us / 2, pace_us.saturating_mul(3) / 2));
-        if at >= length {
-            return steps;
+    let mut brokers_rest_until = Duration::ZERO;
+    for cycle in 0.. {
+        let begin = CYCLE * cycle;
+        if begin >= length {
+            break;
         }
-        let fault = if at >= reset_at {
-            reset_at = at + RESET_PERIOD;
-            Fault::ResetGroup
-        } else {
-            random.fault(at >= brokers_rest_until)
-        };
-        if let Fault::KillBroker(_) | Fault::RestartBroker | Fault::MoveLeaders = fault {
-            brokers_rest_until = at + BROKER_REST;
+        if cycle % RESET_CYCLES == 1 {
+            steps.push(Step { at: begin, fault: Fault::ResetGroup, victim: random.victim() });
+            continue;
         }
-        let victim = usize::try_from(random.between(0, 1 << 20)).unwrap_or(0);
-        steps.push(Step { at, fault, victim });
+        let mut at = begin + random.about(pace);
+        while at < length.min(begin + WAVE) {
+            let fault = random.fault(at >= brokers_rest_until);
+            if let Fault::KillBroker(_) | Fault::RestartBroker | Fault::MoveLeaders = fault {
+                brokers_rest_until = at + BROKER_REST;
+            }
+            steps.push(Step { at, fault, victim: random.victim() });
+            at += random.about(pace);
+        }
     }
+    steps
 }
 
 /// One fault at a time, each with its own name, and enough time after each: what each costs by itself. Wants four workers of
@@ -139,6 +144,16 @@ impl Random {
         Duration::from_millis(self.between(low, high))
     }
 
+    /// From half of this time to half as much again.
+    fn about(&mut self, time: Duration) -> Duration {
+        let time_us = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        Duration::from_micros(self.between(time_us / 2, time_us.saturating_mul(3) / 2))
+    }
+
+    fn victim(&mut self) -> usize {
+        usize::try_from(self.between(0, 1 << 20)).unwrap_or(0)
+    }
+
     /// Mostly short enough to come back as oneself, else long enough to be replaced.
     fn away(&mut self) -> Duration {
         let range = if self.between(1, 4) == 1 { BEYOND_SESSION_MS } else { (0, 3_000) };
@@ -171,7 +186,7 @@ mod tests {
 
     use super::*;
 
-    const PACE: Duration = Duration::from_secs(1);
+    const PACE: Duration = Duration::from_millis(500);
 
     #[test]
     fn a_seed_is_one_attack_and_another_seed_another() {
@@ -181,9 +196,12 @@ mod tests {
     }
 
     #[test]
-    fn a_long_run_meets_every_kind_in_time_order_at_the_asked_pace() {
-        let steps = plan(1, Duration::from_secs(600), PACE);
-        assert!((550..650).contains(&steps.len()), "{} steps", steps.len());
+    fn a_long_run_meets_every_kind_in_time_order_and_in_waves() {
+        let length = CYCLE * 40;
+        let steps = plan(1, length, PACE);
+        // 35 waves of 30 faults, and a reset in each of the other five.
+        assert!((950..1_150).contains(&steps.len()), "{} steps", steps.len());
+        assert!(steps.iter().all(|step| step.at < length && step.at.as_secs() % CYCLE.as_secs() < WAVE.as_secs()));
         assert!(steps.windows(2).all(|pair| pair[0].at <= pair[1].at));
         let mut kinds = BTreeMap::<&str, u32>::new();
         for step in &steps {
