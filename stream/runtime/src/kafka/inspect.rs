@@ -130,6 +130,10 @@ impl Inspect for KafkaBus {
         }
         let log = shared.names.state_log(processor);
         let partitions = shared.partitions(&log)?;
+        // What the last member committed may still be on its way; a key that is not seen would not be forgotten.
+        for partition in 0..partitions {
+            shared.settled_end(&Place::new(&shared.names, &TopicPartition::new(&log, Partition(partition))))?;
+        }
         let states = read_state_log(shared, processor, 0..partitions)?;
         if states.is_empty() {
             return Ok(0);

@@ -90,19 +90,12 @@ impl KafkaPublisher {
 
     /// The last committed cursor under our key. Nobody else writes it while our transactional id is ours.
     fn read_cursor(&self) -> Result<Option<Cursor>, BusError> {
-        let (_, mark) = self.shared.high_ends(&self.cursors, ASK)?;
-        let until = now() + 2 * ASK;
         let Self { cursors, shared, .. } = self;
-        while shared.ends(cursors, ASK)?.1 < mark {
-            if now() > until {
-                return Err(BusError::Lost(format!("{} is not stable after {} s", cursors.at, 2 * ASK.as_secs())));
-            }
-            std::thread::sleep(ASK / 500);
-        }
         let mut last = None;
-        if mark == NextOffset(0) {
+        if shared.settled_end(cursors)? == NextOffset(0) {
             return Ok(last);
         }
+        let until = now() + 2 * ASK;
         let reader = Reader::open(&shared.settings.reader(&shared.names.client(&self.part)))?;
         let context = |error: KafkaError| failed(&format!("reading {}", cursors.at), &error);
         reader.assign(&cursors.topic, cursors.at.partition.0, NextOffset(0)).map_err(context)?;

@@ -6,6 +6,7 @@
 //! partitions: a client whose membership lapsed may join again as somebody new without telling anybody.
 
 use std::{
+    collections::BTreeSet,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -32,6 +33,7 @@ use super::{
 use crate::{
     bus::{BatchLimits, BusError, CommitBatch, CommitError, Restoring, Session, WorkerSpec},
     gathered::{Gathered, PartitionEvent},
+    peril::{Moment, pass},
     time::wall_clock,
 };
 
@@ -41,12 +43,12 @@ const LEAVE: Duration = Duration::from_secs(3);
 /// heartbeats.
 const STUCK: Duration = Duration::from_secs(60);
 
-/// A session on Kafka.
-pub struct KafkaSession {
-    shared: Arc<Shared>,
 /// Records between two looks at the clock while there is a next one: a look costs as much as a record.
 const RECORDS_PER_CLOCK: usize = 64;
 
+/// A session on Kafka.
+pub struct KafkaSession {
+    shared: Arc<Shared>,
     processor: String,
     instance: Arc<Instance>,
     consumer: BaseConsumer<Member>,
@@ -84,7 +86,9 @@ struct Assigned {
     appended_ms: i64,
     /// The position that the last snapshot needs, and the append time when it was first asked about.
     needed: Option<(NextOffset, i64)>,
+    /// When the position last moved, and to where.
     moved_at: Instant,
+    moved_to: Option<NextOffset>,
 }
 
 impl Assigned {
@@ -101,6 +105,7 @@ impl Assigned {
             appended_ms: wall_clock().millis(),
             needed: None,
             moved_at: now(),
+            moved_to: None,
         }
     }
 
@@ -277,8 +282,16 @@ impl KafkaSession {
                 tracing::debug!(%error, "consumer");
                 Ok(())
             }
-            error => Err(failed("reading", error)),
+            error => Err(failed(&self.reading(), error)),
         }
+    }
+
+    /// What this session does, for errors that name neither topic nor group.
+    fn reading(&self) -> String {
+        let topics: BTreeSet<_> = self.partitions.iter().map(|assigned| assigned.place.topic.as_str()).collect();
+        let topics: Vec<_> = topics.into_iter().collect();
+        let reading = if topics.is_empty() { String::new() } else { format!(" reading {}", topics.join(", ")) };
+        format!("member of group {}{reading}", self.shared.names.group(&self.processor))
     }
 
     /// The event names the number of the partition, but not its topic; if several fit, the brokers are asked.
@@ -310,8 +323,8 @@ impl KafkaSession {
     /// Says of which partitions everything has been gathered, once; and whether the client still brings what there is.
     fn tell_ends(&mut self, into: &mut Gathered) -> Result<(), BusError> {
         for assigned in self.partitions.iter_mut().filter(|assigned| !assigned.is_paused && assigned.seek.is_none()) {
-            if assigned.is_at_end || assigned.expected.is_none() {
-                assigned.moved_at = now();
+            if assigned.is_at_end || assigned.expected.is_none() || assigned.expected != assigned.moved_to {
+                (assigned.moved_at, assigned.moved_to) = (now(), assigned.expected);
                 if assigned.is_at_end && !std::mem::replace(&mut assigned.is_end_told, true) {
                     into.events.push(PartitionEvent::AtEnd(assigned.place.at.clone()));
                 }
@@ -333,6 +346,7 @@ impl KafkaSession {
     }
 
     fn write(&mut self, batch: &CommitBatch<'_>) -> Result<(), Ended> {
+        pass(Moment::Begin);
         self.transactions.begin()?;
         match self.fill(batch) {
             Ok(()) => Ok(()),
@@ -360,6 +374,10 @@ impl KafkaSession {
             sent.map_err(|error| Unwritten::Client("state", error))?;
         }
         self.transactions.delivered().map_err(|error| Unwritten::Client("delivery", error))?;
+        pass(Moment::Sent);
+        // Read anew for every commit: the generation moves on with every rebalance, also with those that leave us what we
+        // have. And read before we look who we are, so that a membership that lapses in between does not slip through.
+        let member = self.consumer.group_metadata().ok_or_else(|| Unwritten::Foreign("this client has no group".into()))?;
         self.check_member(batch)?;
         let mut positions = TopicPartitionList::with_capacity(batch.positions.len());
         for (at, next) in batch.positions {
@@ -368,12 +386,12 @@ impl KafkaSession {
             added.map_err(|error| Unwritten::Client("position", error))?;
         }
         if positions.count() > 0 {
-            // Read anew for every commit: the generation moves on with every rebalance, also with those that leave us what
-            // we have.
-            let member = self.consumer.group_metadata().ok_or_else(|| Unwritten::Foreign("this client has no group".into()))?;
             self.transactions.send_positions(&positions, &member).map_err(|error| Unwritten::Client("positions", error))?;
         }
-        self.transactions.commit().map_err(|error| Unwritten::Client("commit", error))
+        pass(Moment::Positioned);
+        self.transactions.commit().map_err(|error| Unwritten::Client("commit", error))?;
+        pass(Moment::Committed);
+        Ok(())
     }
 
     /// Whether all that was processed still belongs to who restored it.
@@ -419,6 +437,10 @@ impl Session for KafkaSession {
                 quiet_ends = at + limits.quiet;
                 batch_ends.get_or_insert(at + limits.batch_time_max);
             }
+            let records_max = limits.records_max.min(into.len() + RECORDS_PER_CLOCK);
+            while is_more && into.len() < records_max && into.bytes() < limits.bytes_max {
+                is_more = self.poll(false, Duration::ZERO, into)?;
+            }
             if self.follow_group(into)? {
                 break;
             }
@@ -440,10 +462,6 @@ impl Session for KafkaSession {
         }
         let (shared, reader, client) = (&self.shared, &mut self.reader, self.shared.names.client(&self.processor));
         let Some((_, restore)) = &mut self.restore else { return Ok(Restoring::Pending) };
-            let records_max = limits.records_max.min(into.len() + RECORDS_PER_CLOCK);
-            while is_more && into.len() < records_max && into.bytes() < limits.bytes_max {
-                is_more = self.poll(false, Duration::ZERO, into)?;
-            }
         let outcome = restore.step(shared, &self.consumer, &assigned.place, || match reader.take() {
             Some(reader) => Ok(reader),
             None => Reader::open(&shared.settings.reader(&client)),

@@ -13,7 +13,7 @@ use rdkafka::{
 use stream_core::{NextOffset, TopicName, TopicPartition};
 
 use super::{
-    client::{Asking, complaint, failed, now},
+    client::{ASK, Asking, complaint, failed, now},
     instance::{Instance, Instances},
     names::{Names, Place},
     publisher::KafkaPublisher,
@@ -26,6 +26,8 @@ use crate::{
     config::BusSettings,
 };
 
+/// How long somebody else's open transaction is waited for.
+const SETTLE: Duration = Duration::from_secs(10);
 /// How long the list of topics is believed.
 const TOPICS_AGE: Duration = Duration::from_secs(60);
 
@@ -130,6 +132,19 @@ impl Shared {
     /// First and next position of a partition, open transactions included.
     pub(super) fn high_ends(&self, place: &Place, wait: Duration) -> Result<(NextOffset, NextOffset), BusError> {
         watermarks(&self.high, place, wait)
+    }
+
+    /// The end of a partition as it is now, once nothing before it is undecided any more.
+    pub(super) fn settled_end(&self, place: &Place) -> Result<NextOffset, BusError> {
+        let (_, end) = self.high_ends(place, ASK)?;
+        let until = now() + SETTLE;
+        while self.ends(place, ASK)?.1 < end {
+            if now() > until {
+                return Err(BusError::Lost(format!("{}: a transaction has been open for {} s", place.at, SETTLE.as_secs())));
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(end)
     }
 
     pub(super) fn stable_client(&self) -> &BaseConsumer<Asking> {
