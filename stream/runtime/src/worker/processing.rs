@@ -43,11 +43,11 @@ impl<P: Processor> Worker<P> {
         Ok(())
     }
 
+    /// One partition after the other, as the snapshot's head lists them: in which order a gather brought them is not written
+    /// down anywhere, so it must not matter.
     fn apply_broadcasts(&mut self) -> Result<(), WorkerError> {
-        for (at, record) in self.gathered.records() {
-            if !self.feeds.get(at).is_some_and(|feed| feed.open) {
-                continue;
-            }
+        let open = self.feeds.iter().filter(|(_, feed)| feed.open).map(|(at, _)| at);
+        for (at, record) in open.flat_map(|open| self.gathered.records().filter(move |(at, _)| *at == open)) {
             let mut rejected = None;
             for slot in self.slots.values_mut() {
                 let Slot::Running(owned) = slot else { continue };
