@@ -5,10 +5,11 @@ use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use kafka_tests::{Cluster, ClusterError, Plan, Topics};
 use rustix::process::{Pid, Signal, kill_process};
+use schemas::EventTime;
 
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/kafka.md");
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -128,10 +129,13 @@ impl Installation {
         self.directory.path().join("app.log")
     }
 
+    /// With the time, since a collector that starts leaves alone what may be older than a day.
     fn write_lines(&self, count: usize) {
         let mut file = File::options().create(true).append(true).open(self.lines()).expect("opens");
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
+        let now = EventTime::from_millis(i64::try_from(since.as_millis()).expect("before 2262"));
         for number in 0..count {
-            writeln!(file, "request {number} took {} ms", number * 7).expect("is written");
+            writeln!(file, "{now} vm-7 app: request {number} took {} ms", number * 7).expect("is written");
         }
     }
 
@@ -188,7 +192,7 @@ impl Installation {
             topics.read("logs.parsed.v1", |_| parsed += 1).ok()?;
             (parsed >= expected).then(|| assert_eq!(parsed, expected))
         });
-        processes.map(Process::leave);
+        processes.into_iter().for_each(Process::leave);
     }
 }
 

@@ -54,10 +54,7 @@ impl ClientContext for Asking {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        // Its group has only a name, which nobody needs a right to.
-        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::GroupAuthorizationFailed) {
-            self.remember(hear_error(&error, reason));
-        }
+        self.remember(hear_error(&error, reason));
     }
 }
 
@@ -171,12 +168,21 @@ pub(super) struct Deliveries {
     failure: Mutex<Option<KafkaError>>,
     /// Topic of that record, which the error does not name.
     topic: Mutex<Option<String>>,
+    /// Topics that the brokers would not add to the transaction, in librdkafka's words: its errors say no more than that the
+    /// records were purged.
+    refused: Mutex<Vec<String>>,
 }
 
 impl Deliveries {
     /// The first failure since the last call.
     pub(super) fn take_failure(&self) -> Option<KafkaError> {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// What may not be written, if that is why the transaction failed.
+    pub(super) fn take_refusal(&self) -> Option<String> {
+        let refused = std::mem::take(&mut *self.refused.lock().unwrap_or_else(PoisonError::into_inner));
+        (!refused.is_empty()).then(|| refused.join("; "))
     }
 
     /// The topic of the last failure.
@@ -187,7 +193,15 @@ impl Deliveries {
 
 impl ClientContext for Deliveries {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        hear(level, facility, message);
+        let complaint = hear(level, facility, message);
+        if let Some(complaint) =
+            complaint.filter(|text| text.contains("Failed to add partition \"") && text.contains("authorization failed"))
+        {
+            let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+            if refused.len() < TOLD_MAX && !refused.contains(&complaint) {
+                refused.push(complaint);
+            }
+        }
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
@@ -225,14 +239,17 @@ pub(super) fn hear(level: RDKafkaLogLevel, facility: &str, message: &str) -> Opt
     None
 }
 
-/// librdkafka's error events, in our log. Failed log-ins come only this way.
+/// librdkafka's error events, in our log. Failed log-ins come only this way. What follows from such failures (all brokers are
+/// down), and what the caller gets anyway, is told by others.
 pub(super) fn hear_error(error: &KafkaError, reason: &str) -> Option<String> {
-    if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) {
-        // Follows from what was said about each.
-        tracing::debug!(target: "librdkafka", %error, reason);
-        return None;
+    use RDKafkaErrorCode as C;
+    match error.rdkafka_error_code() {
+        Some(C::Authentication | C::SSL | C::Resolve | C::BrokerTransportFailure) => Some(complain(reason)),
+        _ => {
+            tracing::debug!(target: "librdkafka", %error, reason);
+            None
+        }
     }
-    Some(complain(reason))
 }
 
 /// A listener that speaks TLS closes the connection of a client that does not: librdkafka thinks nothing of it.
@@ -270,6 +287,7 @@ fn explained(message: &str) -> String {
 /// What an operator can do about a failure that librdkafka words for programmers.
 fn hint(message: &str) -> Option<&'static str> {
     const HINTS: [(&str, &str); 9] = [
+        ("certificate verify failed", "set ssl.ca.location to the authority that signed the broker's certificate"),
         ("SSL handshake failed", "check ssl.ca.location, and that this listener speaks TLS"),
         ("SASL authentication error", "check sasl.mechanism, sasl.username and sasl.password"),
         ("in state APIVERSION_QUERY", "the listener may expect TLS: set security.protocol"),
@@ -278,7 +296,6 @@ fn hint(message: &str) -> Option<&'static str> {
         ("Failed to resolve", "the broker advertises a name that this machine cannot resolve (advertised.listeners)"),
         ("Unsupported SASL mechanism", "set sasl.mechanism to one that the listener offers"),
         ("No provider for SASL mechanism", "PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 and OAUTHBEARER are built in"),
-        ("broker certificate could not be verified", "set ssl.ca.location to the authority that signed it"),
     ];
     HINTS.iter().find(|(text, _)| message.contains(text)).map(|(_, hint)| *hint)
 }
@@ -365,7 +382,9 @@ mod tests {
         let text = "127.0.0.1:9094/bootstrap: Disconnected: connection closed by peer (after 1ms in state APIVERSION_QUERY)";
         assert!(hear(RDKafkaLogLevel::Info, "FAIL", text).is_some_and(|text| text.contains("security.protocol")));
         assert_eq!(hear(RDKafkaLogLevel::Info, "FAIL", "127.0.0.1:9092/1: Disconnected (after 600000ms in state UP)"), None);
-        assert_eq!(hear_error(&KafkaError::Global(RDKafkaErrorCode::AllBrokersDown), "1/1 brokers are down"), None);
+        for code in [RDKafkaErrorCode::AllBrokersDown, RDKafkaErrorCode::PartitionEOF, RDKafkaErrorCode::GroupAuthorizationFailed] {
+            assert_eq!(hear_error(&KafkaError::Global(code), "is told by others"), None);
+        }
         assert!(hear_error(&KafkaError::Global(RDKafkaErrorCode::Authentication), "SASL authentication error: no").is_some());
     }
 

@@ -70,12 +70,8 @@ impl KafkaBus {
     pub fn ensure_installation(&self, layout: &LayoutSettings) -> Result<(), BusError> {
         let specs = layout::specs(Backend::Kafka, layout);
         self.0.ensure(&specs)?;
-        self.0.ensure_internal(&self.0.names.cursors(), publisher::CURSOR_PARTITIONS)?;
-        for part in parts::all() {
-            let partitions = specs.iter().filter(|spec| part.reads.contains(&spec.name.as_str())).map(|spec| spec.partitions).max();
-            if let Some(partitions) = partitions {
-                self.0.ensure_internal(&self.0.names.state_log(part.name), partitions)?;
-            }
+        for (name, partitions) in parts::internal_topics(&self.0.names, &specs) {
+            self.0.ensure_internal(&name, partitions)?;
         }
         Ok(())
     }

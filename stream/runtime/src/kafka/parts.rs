@@ -4,8 +4,10 @@
 use std::collections::BTreeSet;
 
 use schemas::topics::TOPICS;
+use stream_core::TopicName;
 
-use crate::engine::RUNTIME_SOURCE;
+use super::{names::Names, publisher::CURSOR_PARTITIONS};
+use crate::{bus::TopicSpec, engine::RUNTIME_SOURCE};
 
 /// Parts of the table that are no binaries: the page reads through `nephoscope up`, the others stand for other people, and
 /// for every process.
@@ -32,9 +34,31 @@ pub(super) fn all() -> Vec<Part> {
     names.into_iter().filter(|name| !NO_BINARIES.contains(name)).map(part).collect()
 }
 
+/// Topics of an installation besides those of the table, with their partitions: the cursors of all collectors, and the state
+/// log of each processor, which has as many as its inputs.
+pub(super) fn internal_topics(names: &Names, table: &[TopicSpec]) -> Vec<(TopicName, u32)> {
+    let mut topics = vec![(names.cursors(), CURSOR_PARTITIONS)];
+    for part in all() {
+        let inputs = table.iter().filter(|spec| part.reads.contains(&spec.name.as_str()));
+        topics.extend(inputs.map(|spec| spec.partitions).max().map(|partitions| (names.state_log(part.name), partitions)));
+    }
+    topics
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        config::{Backend, BusSettings},
+        layout::{self, LayoutSettings},
+    };
+
+    #[test]
+    fn a_processor_has_a_state_log_as_wide_as_its_input() {
+        let table = layout::specs(Backend::Kafka, &LayoutSettings::default());
+        let topics = internal_topics(&Names::new(&BusSettings::default()), &table);
+        assert_eq!(topics, [("nephoscope.cursors".into(), 6), ("nephoscope.drain.state".into(), 6)]);
+    }
 
     #[test]
     fn a_collector_writes_and_a_processor_does_both() {

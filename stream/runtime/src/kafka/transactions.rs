@@ -150,6 +150,10 @@ impl Transactions {
 
     /// Ends a transaction in which something went wrong.
     pub(super) fn end(&mut self, what: &str, error: &KafkaError) -> Ended {
+        // Trying again would be refused again, three times a second.
+        if let Some(refused) = self.producer.client().context().take_refusal() {
+            return Ended::Fatal(format!("{what}: {refused}; this user lacks Write on it (docs/kafka.md lists the ACLs of each binary)"));
+        }
         let topic = self.producer.client().context().take_topic();
         let what = &topic.map_or_else(|| what.to_owned(), |topic| format!("{what} to topic {topic}"));
         let why = format!("{what}: {error}");

@@ -2,6 +2,8 @@
 //! and the disk.
 
 mod checks;
+#[path = "../copier/mod.rs"]
+mod copier;
 mod crash;
 mod full_disk;
 mod model;

@@ -3,20 +3,17 @@
 use std::{path::Path, time::Duration};
 
 use schemas::topics::Cleanup;
-use stream_core::{
-    EventClock, HeaderBuffer, Instance, NextOffset, Outbox, Partition, Processor, Record, Reject, SnapshotReader, SnapshotWriter,
-    StateError, TopicName, TopicPartition,
-};
+use stream_core::{HeaderBuffer, NextOffset, Partition, TopicPartition};
 use stream_runtime::{
-    bus::{BatchLimits, Bus, CommitBatch, CommitError, Session, StateWrite, TopicSpec, WorkerSpec},
+    bus::{BatchLimits, Bus, Session, TopicSpec, WorkerSpec},
     embedded::{Durability, EmbeddedBus, EmbeddedConfig},
     gathered::{Gathered, PartitionEvent},
     inspect::{Inspect, ReadLimits},
     publish::{Publish, PublishBatch},
 };
 
-pub const IN: &str = "in.v1";
-pub const OUT: &str = "out.v1";
+pub use crate::copier::{IN, OUT, commit_copies};
+
 pub const LIMITS: BatchLimits =
     BatchLimits { records_max: 1_000, bytes_max: 1 << 20, batch_time_max: Duration::from_millis(20), quiet: Duration::from_millis(5) };
 
@@ -101,58 +98,6 @@ pub fn started(bus: &EmbeddedBus, spec: &WorkerSpec) -> Box<dyn Session> {
         session.resume(&at);
     }
     session
-}
-
-/// Puts each record out as it came in.
-pub struct Copier;
-
-#[derive(Debug, Clone, Default, serde::Serialize, serde::Deserialize)]
-pub struct CopierConfig {}
-
-impl Processor for Copier {
-    type Config = CopierConfig;
-    const NAME: &'static str = "copier";
-    const STATE_VERSION: u16 = 1;
-    fn inputs(_: &CopierConfig) -> Vec<TopicName> {
-        vec![IN.into()]
-    }
-    fn outputs(_: &CopierConfig) -> Vec<TopicName> {
-        vec![OUT.into()]
-    }
-    fn state_bytes_bound(_: &CopierConfig) -> u64 {
-        0
-    }
-    fn new(_: &CopierConfig, _: &TopicPartition) -> Result<Self, stream_core::ConfigError> {
-        Ok(Self)
-    }
-    fn on_record(&mut self, record: Record<'_>, out: &mut Outbox) -> Result<(), Reject> {
-        out.emit_with_headers(&OUT.into(), record.key, record.value, record.headers)
-    }
-    fn snapshot(&self, _: &mut SnapshotWriter) -> Result<(), StateError> {
-        Ok(())
-    }
-    fn restore(_: &SnapshotReader<'_>, _: &CopierConfig, _: &TopicPartition) -> Result<Self, StateError> {
-        Ok(Self)
-    }
-}
-
-/// Commits copies of all records, with the position and a state key per partition.
-pub fn commit_copies(session: &mut dyn Session, gathered: &Gathered) -> Result<(), CommitError> {
-    let mut out = Outbox::new("copier");
-    let mut positions = std::collections::BTreeMap::new();
-    for (at, record) in gathered.records() {
-        Instance::new(Copier, EventClock::default(), at.clone(), Default::default()).apply(record, &mut out);
-        positions.insert(at.clone(), record.offset.next());
-    }
-    let pos = |(at, next): (&TopicPartition, &NextOffset)| StateWrite {
-        at: at.clone(),
-        key: "pos".into(),
-        value: Some(next.0.to_string().into_bytes()),
-    };
-    let state: Vec<_> = positions.iter().map(pos).collect();
-    let positions: Vec<_> = positions.into_iter().collect();
-    session.begin().unwrap();
-    session.commit(&CommitBatch { outputs: &out, state: &state, positions: &positions })
 }
 
 pub fn headers(list: &[(&str, &str)]) -> HeaderBuffer {

@@ -2,15 +2,20 @@
 
 use rdkafka::metadata::Metadata;
 
-use super::{super::topics, Check, Subject};
+use super::{
+    super::{parts, topics},
+    Check, Subject,
+};
 use crate::{config::Backend, layout};
 
 const STEP: &str = "topics";
 
-/// Compares every topic of the table, with its dead letters.
+/// Compares every topic of the table, with its dead letters, the cursors and the state logs.
 pub(super) fn check(subject: &Subject<'_>, found: &Metadata) -> Vec<Check> {
     let specs = layout::specs(Backend::Kafka, subject.layout);
-    let wanted: Vec<_> = specs.iter().map(|spec| topics::Wanted::of(subject.names.topic(&spec.name), spec)).collect();
+    let mut wanted: Vec<_> = specs.iter().map(|spec| topics::Wanted::of(subject.names.topic(&spec.name), spec)).collect();
+    let internal = parts::internal_topics(&subject.names, &specs);
+    wanted.extend(internal.iter().map(|(name, partitions)| topics::Wanted::internal(subject.names.topic(name), *partitions)));
     let (present, missing) = topics::present(found, &wanted);
     let mut checks = Vec::new();
     for (wanted, partitions) in &present {

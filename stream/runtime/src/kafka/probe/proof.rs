@@ -46,6 +46,10 @@ const CLOCK_OFFSET_MS: i64 = 1_000;
 /// Where the kernel gives a new UUID at every read.
 const UUID: &str = "/proc/sys/kernel/random/uuid";
 
+/// What to look at when transactions are not answered for.
+const NO_COORDINATOR: &str = "the brokers do not answer for transactions: can __transaction_state be written? Are there as many brokers as \
+                              transaction.state.log.replication.factor and transaction.state.log.min.isr want?";
+
 type Checked<T> = Result<T, Box<Check>>;
 
 /// Runs the proof on a topic with one partition; adds what holds, and ends with what does not.
@@ -205,8 +209,12 @@ impl Throwaway {
                 Err(error) => error,
             };
             let is_retriable = matches!(&error, KafkaError::Transaction(error) if error.is_retriable());
-            if !is_retriable || deadline.is_over() {
-                return Err(Box::new(Check::fail(step, expected, self.explained(&error))));
+            let broken = Check::fail(step, expected, self.explained(&error));
+            if !is_retriable {
+                return Err(Box::new(broken));
+            }
+            if deadline.is_over() {
+                return Err(Box::new(broken.advised(NO_COORDINATOR)));
             }
             std::thread::sleep(PAUSE);
         }
@@ -285,7 +293,7 @@ mod tests {
         assert_eq!((broken.verdict, broken.step.as_str(), broken.found.as_str()), (Verdict::Fail, "4 fencing", "it succeeded"));
         let code = rdkafka::types::RDKafkaErrorCode::OperationTimedOut;
         let broken = check_fenced(Err(KafkaError::Global(code))).expect_err("a timeout is no fencing");
-        assert!(broken.found.contains("timed out"), "{}", broken.found);
+        assert!(broken.found.contains("Timed out"), "{}", broken.found);
         assert_eq!(check_fenced(Err(KafkaError::Global(rdkafka::types::RDKafkaErrorCode::ProducerFenced))), Ok(()));
     }
 
