@@ -5,13 +5,11 @@ use std::time::{Duration, Instant};
 use kafka_tests::{Cluster, Plan};
 use rdkafka::mocking::MockCluster;
 use stream_runtime::{
-    bus::Bus,
-    config::Backend,
     kafka::{
         KafkaBus, KafkaSettings,
         probe::{self, Check, Report, Verdict},
     },
-    layout::{self, LayoutSettings},
+    layout::LayoutSettings,
 };
 
 use super::{cluster, settings};
@@ -53,7 +51,7 @@ fn a_good_broker_passes_and_each_thing_that_is_broken_on_it_is_named() {
 fn topics_that_differ_are_named(cluster: &Cluster) {
     let data_dir = tempfile::tempdir().expect("a directory");
     let bus = KafkaBus::open(settings(&data_dir), KafkaSettings::of([("bootstrap.servers", cluster.bootstrap())])).expect("opens");
-    bus.ensure_topics(&layout::specs(Backend::Kafka, &LayoutSettings::default())).expect("makes them");
+    bus.ensure_installation(&LayoutSettings::default()).expect("makes them");
     assert_eq!(step(&examine(cluster.bootstrap()), "topics").verdict, Verdict::Ok);
     let alter = |topic: &str, property: &str| {
         let arguments = ["--alter", "--entity-type", "topics", "--entity-name", topic, "--add-config", property];
