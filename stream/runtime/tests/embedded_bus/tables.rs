@@ -53,7 +53,7 @@ fn write(bus: &EmbeddedBus, rounds: u64) -> Entries {
 }
 
 fn bytes(bus: &EmbeddedBus) -> u64 {
-    bus.topics().unwrap()[0].partitions[0].bytes
+    bus.topics().unwrap()[0].partitions[0].bytes.unwrap()
 }
 
 #[test]
