@@ -42,10 +42,14 @@ pub enum Mutation {
     CursorApart,
     /// What retention took before it was processed is passed over in silence.
     LossUntold,
+    /// A sink acts on its intents before they are committed.
+    ActedBeforeCommit,
+    /// Records that a sink could not deliver for now count as delivered.
+    UndoneRecordsPassed,
 }
 
 impl Mutation {
-    /// All of them.
+    /// Those of a processor's engine and of the bus.
     pub const ALL: [Self; 17] = [
         Self::StateKeptAfterAbort,
         Self::JournalIgnored,
@@ -64,6 +68,16 @@ impl Mutation {
         Self::MembershipReadAtCommit,
         Self::CursorApart,
         Self::LossUntold,
+    ];
+
+    /// Those of a sink's engine, and of the bus where it matters to sinks.
+    pub const SINK: [Self; 6] = [
+        Self::ActedBeforeCommit,
+        Self::UndoneRecordsPassed,
+        Self::StateKeptAfterAbort,
+        Self::MismatchBelievedAtOnce,
+        Self::StateReadToLastStable,
+        Self::MembershipReadAtCommit,
     ];
 }
 

@@ -9,6 +9,7 @@ use super::{Mismatch, Owned, SinkWorker, Slot};
 use crate::{
     bus::{BusError, CommitBatch, CommitError, Restoring},
     metrics::InstanceTotals,
+    mutation::{Mutation, is_on},
     state::StoredState,
     worker::WorkerError,
 };
@@ -39,6 +40,9 @@ impl<S: Sink> SinkWorker<S> {
             _ => None,
         };
         let positions: Vec<_> = touched.iter().filter_map(next).collect();
+        if is_on(Mutation::ActedBeforeCommit) {
+            self.act(touched)?;
+        }
         let Some(session) = &mut self.session else { return Ok(false) };
         session.begin()?;
         let batch = CommitBatch { outputs: &self.outbox, state: &self.writes, positions: &positions };
@@ -59,7 +63,9 @@ impl<S: Sink> SinkWorker<S> {
             Ok(()) => self.committed(touched).map(|()| true),
             Err(CommitError::Aborted(why)) => {
                 tracing::warn!(sink = self.parts.name, why, "commit aborted; restoring");
-                self.restore_gathered(touched);
+                if !is_on(Mutation::StateKeptAfterAbort) {
+                    self.restore_gathered(touched);
+                }
                 Ok(false)
             }
             Err(CommitError::Retry(why) | CommitError::Fenced(why) | CommitError::Unknown(why)) => {
@@ -80,6 +86,14 @@ impl<S: Sink> SinkWorker<S> {
             self.parts.metrics.update(|totals| _ = totals.instances.insert(at.clone(), instance));
             self.poisoned.retain(|(partition, offset), _| partition != at || !next.is_past(*offset));
             self.alone.retain(|partition, until| partition != at || *until > next);
+        }
+        self.act(touched)
+    }
+
+    /// Lets the touched instances act on what their states hold.
+    fn act(&mut self, touched: &[TopicPartition]) -> Result<(), WorkerError> {
+        for at in touched {
+            let Some(Slot::Running(owned)) = self.slots.get_mut(at) else { continue };
             owned.instance.after_commit().map_err(|reject| WorkerError::AfterCommit { at: at.clone(), reject })?;
         }
         Ok(())
@@ -132,7 +146,7 @@ impl<S: Sink> SinkWorker<S> {
             Some(stored) => {
                 let position = stored.position.next;
                 if let Some(group) = group.filter(|group| *group != position) {
-                    if before == Some((group, position)) {
+                    if before == Some((group, position)) || is_on(Mutation::MismatchBelievedAtOnce) {
                         return Err(WorkerError::GroupMoved { at: at.clone(), group, position });
                     }
                     self.slots.insert(at.clone(), Slot::Restoring(Some((group, position))));

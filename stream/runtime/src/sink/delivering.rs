@@ -8,6 +8,7 @@ use super::{SinkWorker, Slot};
 use crate::{
     dead_letters,
     metrics::{AbortCause, BatchTime},
+    mutation::{self, Mutation},
     worker::WorkerError,
 };
 
@@ -174,7 +175,9 @@ impl<S: Sink> SinkWorker<S> {
         };
         let (done, refused, rest) = match delivered {
             Delivered::Done { done } => (done, None, None),
-            Delivered::Later { done, pause, why } => (done, None, Some((pause, why))),
+            Delivered::Later { done, pause, why } => {
+                (mutation::or(done, Mutation::UndoneRecordsPassed, || records.len()), None, Some((pause, why)))
+            }
             Delivered::Refused { done, reject } => (done, Some(reject), None),
             Delivered::Broken { taken, reject } => {
                 tracing::error!(sink = parts.name, partition = %at, offset = %first.offset, taken, %reject, "a record broke the sink");

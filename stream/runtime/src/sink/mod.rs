@@ -15,6 +15,8 @@ mod committing;
 mod delivering;
 mod feeds;
 mod owned;
+#[cfg(all(test, feature = "sim"))]
+mod simulation;
 
 use std::{
     collections::BTreeMap,
