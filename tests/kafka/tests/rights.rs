@@ -217,7 +217,7 @@ fn the_documented_acls_are_enough_and_each_that_is_taken_away_is_named() {
         ("drain", "--topic logs.raw.v1", "logs.raw.v1"),
         ("drain", "--topic logs.parsed.v1", "logs.parsed.v1"),
         ("drain", "--topic nephoscope.drain.state", "nephoscope.drain.state"),
-        ("drain", "--transactional-id nephoscope.drain.", "nephoscope.drain."),
+        ("drain", "--transactional-id nephoscope.drain.", "nephoscope.runtime-drain."),
         ("syslog", "--topic logs.raw.v1", "logs.raw.v1"),
         ("syslog", "--topic alerts.", "logs.raw.v1.dlq"),
         ("syslog", "--topic nephoscope.cursors", "nephoscope.cursors"),
