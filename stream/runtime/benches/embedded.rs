@@ -159,7 +159,7 @@ fn reads(directory: &Path) {
     let started = Instant::now();
     let bus = EmbeddedBus::open(directory, EmbeddedConfig::default()).unwrap();
     let status = bus.topics().unwrap()[0].partitions[0];
-    println!("  reopened {} MiB in {:.1} ms", status.bytes >> 20, started.elapsed().as_secs_f64() * 1e3);
+    println!("  reopened {} MiB in {:.1} ms", status.bytes.unwrap_or(0) >> 20, started.elapsed().as_secs_f64() * 1e3);
     let mut session = bus.open(&WorkerSpec { processor: "bench".into(), inputs: vec![TOPIC.into()], broadcasts: vec![] }).unwrap();
     let limits = BatchLimits {
         records_max: 50_000,

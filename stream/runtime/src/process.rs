@@ -30,6 +30,7 @@ use crate::{
     source::{Source, SourceContext},
     spool::{self, SpoolSettings},
     telemetry::otlp::SpanExport,
+    time::{Clock, SystemClock},
     worker::{VERSION, WorkerError},
 };
 
@@ -42,6 +43,9 @@ pub const TOKEN_FILE: &str = "token";
 const TOKEN_BYTES: usize = 16;
 /// Pid, address and version of the running process, within the data directory.
 pub const RUN_FILE: &str = "run.json";
+/// How long a process that starts waits for a bus that is away, and between two tries.
+const START_PATIENCE: Duration = Duration::from_secs(20);
+const START_PAUSE: Duration = Duration::from_secs(1);
 /// The process that runs every part.
 pub const UMBRELLA: &str = "up";
 /// Exit code of a wrong command line or configuration.
@@ -349,9 +353,10 @@ impl Running {
     /// If the data directory cannot be used or another process uses it.
     pub fn open(process: &str, settings: &ProcessSettings) -> Result<Self, BusError> {
         let bus = OpenBus::open(settings)?;
-        bus.as_bus().ensure_topics(&layout::specs(settings.bus.backend, &settings.topics))?;
+        let specs = layout::specs(settings.bus.backend, &settings.topics);
+        patiently(|| bus.as_bus().ensure_topics(&specs))?;
         let mut engine = Engine::new(bus.as_bus(), settings.engine.clone());
-        engine.spawn_watch(process)?;
+        patiently(|| engine.spawn_watch(process))?;
         let data_dir = settings.bus.data_dir.clone();
         let run_dir = match &bus {
             // Several processes share a data directory, and each replica answers for itself; `up` is the one that is asked.
@@ -390,7 +395,7 @@ impl Running {
                 (Some(self.engine.spooled(source, &directory, settings.spool.spool_bytes_max)?), 100)
             }
         };
-        Ok(SourceContext { publisher: self.engine.publisher(name)?, spooled, publish_ms, data_dir, loss: self.engine.loss() })
+        Ok(SourceContext { publisher: patiently(|| self.engine.publisher(name))?, spooled, publish_ms, data_dir, loss: self.engine.loss() })
     }
 
     /// Starts the API on the data directory's socket and the configured address.
@@ -417,6 +422,20 @@ impl Running {
         self.spans.into_iter().for_each(SpanExport::stop);
         if let OpenBus::Embedded(bus) = self.bus {
             bus.close();
+        }
+    }
+}
+
+/// The same again while the bus is away, as it is for a moment when a broker restarts. Whoever starts meanwhile need not fail.
+fn patiently<T>(mut attempt: impl FnMut() -> Result<T, BusError>) -> Result<T, BusError> {
+    let until = SystemClock.monotonic() + START_PATIENCE;
+    loop {
+        match attempt() {
+            Err(BusError::Lost(why)) if SystemClock.monotonic() < until => {
+                tracing::warn!(why, "the bus is away; trying again");
+                std::thread::sleep(START_PAUSE);
+            }
+            outcome => return outcome,
         }
     }
 }

@@ -233,7 +233,10 @@ pub(super) fn hear(level: RDKafkaLogLevel, facility: &str, message: &str) -> Opt
         return Some(complain(message));
     }
     match level {
-        L::Warning | L::Notice if facility != "CONFWARN" => tracing::info!(target: "librdkafka", facility, "{message}"),
+        // A transactional id that is just being settled is asked for every few milliseconds.
+        L::Warning | L::Notice if facility != "CONFWARN" && facility != "GETPID" => {
+            tracing::info!(target: "librdkafka", facility, "{message}")
+        }
         _ => tracing::debug!(target: "librdkafka", facility, "{message}"),
     }
     None
@@ -328,6 +331,7 @@ fn is_refusal(code: RDKafkaErrorCode) -> bool {
             | C::ClusterAuthorizationFailed
             | C::TransactionalIdAuthorizationFailed
             | C::InvalidConfig
+            | C::InvalidRecord
             | C::InvalidReplicationFactor
             | C::PolicyViolation
             | C::UnsupportedVersion

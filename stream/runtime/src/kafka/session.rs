@@ -256,7 +256,11 @@ impl KafkaSession {
         let Some(expected) = assigned.expected else { return Ok(false) };
         let offset = Offset(u64::try_from(message.offset()).unwrap_or(0));
         if expected.is_past(offset) {
-            return Err(BusError::Lost(format!("{} brought offset {offset} where {expected} was the next", assigned.place.at)));
+            // Looking up the beginning, where a new partition is paused, may end after the seek and take its place. The record has
+            // been processed, so it is sought again.
+            tracing::debug!(partition = %assigned.place.at, %offset, %expected, "record from before the position");
+            assigned.seek = Some(expected);
+            return Ok(false);
         }
         with_record(&assigned.place.at, &message, headers, |record| {
             assigned.appended_ms = record.appended_at.millis();

@@ -156,7 +156,11 @@ impl<P: Processor> Worker<P> {
                     touched.insert(at.clone(), 1);
                 }
             }
-            let reject = match poisoned.get(&(at.clone(), record.offset)).cloned() {
+            let reject = match poisoned
+                .iter()
+                .find(|((known, offset), _)| known == at && *offset == record.offset)
+                .map(|(_, reject)| reject.clone())
+            {
                 Some(reject) => {
                     owned.instance.skip(record, outbox);
                     owned.poison.insert(record.offset);
