@@ -188,7 +188,9 @@ impl Origin {
     /// If there is no answer.
     pub fn topics(&self) -> anyhow::Result<Vec<Topic>> {
         match self {
-            Self::Instance(client) | Self::Cluster(Window { client, .. }) => Ok(client.get::<Topics>("/api/topics", Duration::ZERO)?.topics),
+            Self::Instance(client) | Self::Cluster(Window { client, .. }) => {
+                Ok(client.get::<Topics>("/api/topics", Duration::ZERO)?.topics)
+            }
             Self::Store(bus) => Ok(bus.topics()?.iter().map(topic_view).collect()),
         }
     }

@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, process::ExitCode, time::Duration};
 
 use anyhow::{Context, bail};
-use serde::{Deserialize, Serialize};
 use drain::DrainProcessor;
+use serde::{Deserialize, Serialize};
 use stream_core::{NextOffset, Processor, TopicPartition};
 use stream_runtime::{
     config::Backend,
@@ -67,7 +67,9 @@ pub fn show(args: &StateShow, origin: &Origin, out: &mut Output) -> anyhow::Resu
 
 fn states(origin: &Origin) -> anyhow::Result<Vec<State>> {
     match origin {
-        Origin::Instance(client) | Origin::Cluster(Window { client, .. }) => Ok(client.get::<States>("/api/states", Duration::ZERO)?.states),
+        Origin::Instance(client) | Origin::Cluster(Window { client, .. }) => {
+            Ok(client.get::<States>("/api/states", Duration::ZERO)?.states)
+        }
         Origin::Store(bus) => {
             let view = |state: stream_runtime::inspect::StateStatus| State {
                 processor: state.processor,

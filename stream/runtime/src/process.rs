@@ -44,7 +44,7 @@ const TOKEN_BYTES: usize = 16;
 /// Pid, address and version of the running process, within the data directory.
 pub const RUN_FILE: &str = "run.json";
 /// How long a process that starts waits for a bus that is away, and between two tries.
-const START_PATIENCE: Duration = Duration::from_secs(20);
+const START_PATIENCE: Duration = Duration::from_secs(15);
 const START_PAUSE: Duration = Duration::from_secs(1);
 /// The process that runs every part.
 pub const UMBRELLA: &str = "up";

@@ -1,5 +1,6 @@
 //! The ACLs of docs/kafka.md, taken from that page: they are enough for each binary, over TLS and SCRAM, with an authorizer
 //! that allows nothing else. And each that is taken away is named by the process that misses it.
+#![allow(clippy::disallowed_methods, reason = "tests of a real broker, in real time")]
 
 use std::fs::{self, File};
 use std::io::Write as _;

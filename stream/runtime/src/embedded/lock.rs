@@ -65,7 +65,7 @@ fn taken(directory: &Path, file: &mut File, lock: fn(&File) -> Result<(), TryLoc
         Err(TryLockError::Error(source)) => Err(failed(directory, source)),
         Err(TryLockError::WouldBlock) => {
             let mut holder = String::new();
-            let pid = file.read_to_string(&mut holder).ok().and_then(|_| holder.trim().parse::<u32>().ok());
+            let pid = file.rewind().and_then(|()| file.read_to_string(&mut holder)).ok().and_then(|_| holder.trim().parse::<u32>().ok());
             let who = pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"));
             Err(BusError::Fatal(format!("{} is in use by {who}", directory.display())))
         }

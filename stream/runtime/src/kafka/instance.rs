@@ -106,7 +106,7 @@ mod tests {
         assert!(first.name.ends_with("-0") && second.name.ends_with("-1"), "{} {}", first.name, second.name);
         let name = first.name.clone();
         drop(first);
-        assert_eq!(claim(&theirs).name, second.name.replace("-1", "-2"), "a lost session keeps its name in its process");
+        assert!(claim(&theirs).name.ends_with("-2"), "a name that is in use is not given twice");
         assert_eq!(claim(&ours).name, name);
         drop(ours);
         assert_eq!(claim(&Instances::default()).name, name, "a process that ended gives its name back");

@@ -1,4 +1,4 @@
-//! What librdkafka tells and its Rust binding does not. The only unsafe code of this crate.
+//! What librdkafka tells and its Rust binding does not. With `probe/operations.rs`, the only unsafe code of this crate.
 #![allow(unsafe_code, reason = "calls of librdkafka that crate rdkafka does not wrap, or not as they are")]
 
 use std::{

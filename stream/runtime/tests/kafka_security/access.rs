@@ -95,7 +95,8 @@ fn a_wrong_credential_is_named(secure: &Secure) {
     let data_dir = tempfile::tempdir().expect("a directory");
     let other_ca = data_dir.path().join("other.pem");
     make_authority(&other_ca);
-    let cases: [(&str, &[(&'static str, &str)], &[&str]); 6] = [
+    type Case<'a> = (&'a str, &'a [(&'static str, &'a str)], &'a [&'a str]);
+    let cases: [Case<'_>; 6] = [
         ("wrong password", &[("sasl.password", "guessed")], &["invalid credentials", "sasl.password"]),
         ("unknown user", &[("sasl.username", "nobody")], &["invalid credentials", "sasl.username"]),
         ("no TLS", &[("security.protocol", "PLAINTEXT")], &["security.protocol"]),

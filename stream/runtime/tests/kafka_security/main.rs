@@ -1,5 +1,6 @@
 //! Clusters that should not be trusted, and clusters that trust not everybody: `nephoscope doctor kafka` against good and
 //! broken brokers, TLS and SASL with right and wrong credentials.
+#![allow(clippy::disallowed_methods, reason = "tests of a real broker, in real time")]
 
 mod access;
 mod proof;
