@@ -6,6 +6,7 @@ use std::net::TcpStream;
 use schemas::SourceKind;
 use stream_runtime::loss::Loss;
 use stream_runtime::source::{Source, SourceContext};
+use stream_runtime::time::wall_clock;
 use syslog::{Collector, Config};
 
 use super::{bus::MemoryBus, following, listening, messages};
@@ -14,7 +15,8 @@ use super::{bus::MemoryBus, following, listening, messages};
 fn a_bus_that_takes_nothing_from_files_does_not_hold_up_the_sockets() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("app.log");
-    std::fs::write(&path, "").expect("writes");
+    // With its time: what may be older than a day is left alone by a collector that starts.
+    std::fs::write(&path, format!("{} vm-7 app: a line of the file\n", wall_clock())).expect("writes");
     let (files, sockets) = (MemoryBus::default(), MemoryBus::default());
     files.set_full(true);
     let config = Config { tcp: listening().tcp, ..following(&[&path]) };
@@ -26,7 +28,6 @@ fn a_bus_that_takes_nothing_from_files_does_not_hold_up_the_sockets() {
         loss: Loss::default(),
     };
     let collector = <Collector as Source>::start(config, context).expect("starts");
-    std::fs::write(&path, "a line of the file\n").expect("writes");
     let address = collector.status().into_iter().find(|source| source.kind == SourceKind::Tcp).expect("listens").name;
     let mut sender = TcpStream::connect(address).expect("connects");
     for n in 0..1_000 {
