@@ -39,9 +39,7 @@ impl Routes {
 /// An error that names the topic, where that is what is wrong.
 pub(super) fn describe(topic: &TopicName, error: &KafkaError) -> Option<BusError> {
     match error {
-        KafkaError::Global(RDKafkaErrorCode::UnknownTopicOrPartition) => {
-            Some(BusError::Fatal(format!("there is no topic {topic}; `nephoscope topics create` makes what is missing")))
-        }
+        KafkaError::Global(RDKafkaErrorCode::UnknownTopicOrPartition) => Some(super::missing(topic)),
         _ => None,
     }
 }
