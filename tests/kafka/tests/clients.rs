@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use kafka_tests::{Cluster, ClusterError, Plan, Topics};
@@ -34,8 +35,14 @@ fn repository() -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
 }
 
-/// Python with the clients of `requirements.txt`, made once; None and the reason told where it cannot be made.
-fn python() -> Option<PathBuf> {
+/// Python with the clients of `requirements.txt`, made once for all tests of this process, which run at the same time.
+fn python() -> Option<&'static Path> {
+    static PYTHON: LazyLock<Option<PathBuf>> = LazyLock::new(make_python);
+    PYTHON.as_deref()
+}
+
+/// None and the reason told where it cannot be made.
+fn make_python() -> Option<PathBuf> {
     let requirements = Path::new(env!("CARGO_MANIFEST_DIR")).join("clients/requirements.txt");
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| repository().join("target"), PathBuf::from);
     let dir = target.join("kafka/python");
@@ -144,10 +151,10 @@ fn alerts_are_read_by_kcat_confluent_aiokafka_and_cloudevents() {
     }
 
     let Some(python) = python() else { return };
-    assert_eq!(ask(&python, &["confluent", bootstrap, "alerts.v1"]), expected, "confluent-kafka");
-    assert_eq!(ask(&python, &["aiokafka", bootstrap, "alerts.v1"]), expected, "aiokafka");
+    assert_eq!(ask(python, &["confluent", bootstrap, "alerts.v1"]), expected, "confluent-kafka");
+    assert_eq!(ask(python, &["aiokafka", bootstrap, "alerts.v1"]), expected, "aiokafka");
 
-    let events = ask(&python, &["cloudevents", bootstrap, "alerts.v1"]);
+    let events = ask(python, &["cloudevents", bootstrap, "alerts.v1"]);
     assert_eq!(events.len(), expected.len(), "cloudevents");
     for (event, expected) in events.iter().zip(&expected) {
         let alert = &expected["value"];
@@ -187,7 +194,7 @@ fn fastavro_reads_and_writes<T: Subject + PartialEq + std::fmt::Debug>(host: fn(
     write(bootstrap, &topic, &to_write);
 
     let schema = repository().join("schemas/avsc").join(T::SUBJECT).join("v1.avsc");
-    let said = ask(&python, &["fastavro", bootstrap, &topic, &schema.display().to_string(), &echo]);
+    let said = ask(python, &["fastavro", bootstrap, &topic, &schema.display().to_string(), &echo]);
     assert_eq!(said.len(), records.len());
     for said in &said {
         let record = keyed[said["key"].as_str().expect("a key")];
