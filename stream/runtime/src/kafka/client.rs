@@ -4,13 +4,13 @@ use std::{
     collections::BTreeMap,
     sync::{
         Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
 
 use rdkafka::{
-    ClientContext, Message,
+    ClientContext, Message, Statistics,
     config::RDKafkaLogLevel,
     consumer::{BaseConsumer, Consumer, ConsumerContext, RebalanceProtocol},
     error::{KafkaError, KafkaResult, RDKafkaErrorCode},
@@ -107,9 +107,16 @@ pub(super) enum Change {
 pub(super) struct Member {
     changes: Mutex<Vec<Change>>,
     is_changed: AtomicBool,
+    /// What the client has read ahead, as its last statistics said.
+    prefetch_bytes: AtomicU64,
 }
 
 impl Member {
+    /// Bytes that the client has read ahead, as of a few seconds ago.
+    pub(super) fn prefetch_bytes(&self) -> u64 {
+        self.prefetch_bytes.load(Ordering::Relaxed)
+    }
+
     /// The changes since the last call.
     pub(super) fn take_changes(&self) -> Vec<Change> {
         if !self.is_changed.swap(false, Ordering::Relaxed) {
@@ -131,6 +138,11 @@ impl ClientContext for Member {
 
     fn error(&self, error: KafkaError, reason: &str) {
         hear_error(&error, reason);
+    }
+
+    fn stats(&self, statistics: Statistics) {
+        let partitions = statistics.topics.values().flat_map(|topic| topic.partitions.values());
+        self.prefetch_bytes.store(partitions.map(|partition| partition.fetchq_size).sum(), Ordering::Relaxed);
     }
 }
 
