@@ -20,8 +20,9 @@ use stream_core::{HeaderBuffer, NextOffset, Partition, TopicName, TopicPartition
 
 use self::assigned::Assigned;
 use super::{
-    client::{ASK, Member, failed, now},
+    client::{ASK, failed, now},
     instance::Instance,
+    member::{GroupMember, Member},
     names::Place,
     native,
     reader::Reader,
@@ -44,7 +45,7 @@ pub struct KafkaSession {
     shared: Arc<Shared>,
     processor: String,
     instance: Arc<Instance>,
-    consumer: BaseConsumer<Member>,
+    consumer: GroupMember,
     /// Reads the broadcasts, which every session reads whole: no group.
     feeds: Option<BaseConsumer<Member>>,
     transactions: Transactions,
@@ -82,8 +83,7 @@ impl KafkaSession {
         let transactions = Transactions::open(shared.settings.producer(&client_id, &transactional_id), Arc::clone(&instance))?;
         let member = shared.bus.static_membership.then_some(instance.name.as_str());
         let config = shared.settings.member(&client_id, &shared.names.group(&spec.processor), member);
-        let consumer: BaseConsumer<Member> =
-            config.create_with_context(Member::default()).map_err(|error| failed("group member", &error))?;
+        let consumer = GroupMember::new(&config).map_err(|error| failed("group member", &error))?;
         let inputs: Vec<String> = spec.inputs.iter().map(|topic| shared.names.topic(topic)).collect();
         let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
         consumer.subscribe(&inputs).map_err(|error| failed("subscription", &error))?;

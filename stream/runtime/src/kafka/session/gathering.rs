@@ -17,7 +17,8 @@ use crate::{
     bus::{BatchLimits, BusError},
     gathered::{Gathered, PartitionEvent},
     kafka::{
-        client::{ASK, Change, failed, now},
+        client::{ASK, failed, now},
+        member::Change,
         names::Place,
         reader::{is_transient, position, with_record},
     },
@@ -114,7 +115,7 @@ impl KafkaSession {
     fn poll(&mut self, is_feed: bool, wait: Duration, into: &mut Gathered) -> Result<bool, BusError> {
         let Self { consumer, feeds, partitions, last, headers, .. } = self;
         let consumer = match (is_feed, feeds) {
-            (false, _) => &*consumer,
+            (false, _) => &**consumer,
             (true, Some(feeds)) => feeds,
             (true, None) => return Ok(false),
         };
