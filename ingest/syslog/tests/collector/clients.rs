@@ -1,24 +1,20 @@
-//! The real programs of other people, every line compared.
+//! Small real programs of other people, every line compared.
 
-use std::{
-    fs,
-    path::Path,
-    process::{Child, Command, Stdio},
-};
+use std::process::{Command, Stdio};
 
-use schemas::{LogRecord, ParseStatus, SourceKind};
+use schemas::{ParseStatus, SourceKind};
 
-use super::{Rig, eventually, has, listening, messages, skipped};
+use super::{Rig, has, listening, messages, skipped};
 
-const LINES: usize = 200;
+pub(crate) const LINES: usize = 200;
 
 /// What is sent: plain text, and what has broken receivers before.
-fn lines() -> Vec<String> {
+pub(crate) fn lines() -> Vec<String> {
     let odd = ["[bracket first] text", "7 starts with a digit", "percent %s and \"quotes\"", "grüße ✓", "trailing space  x"];
     (0..LINES).map(|n| format!("line {n} {}", odd[n % odd.len()])).collect()
 }
 
-fn sorted(mut lines: Vec<String>) -> Vec<String> {
+pub(crate) fn sorted(mut lines: Vec<String>) -> Vec<String> {
     lines.sort();
     lines
 }
@@ -79,87 +75,4 @@ for port, kind in ((int(sys.argv[1]), socket.SOCK_DGRAM), (int(sys.argv[2]), soc
     assert_eq!(sorted(messages(&records)), sorted(expected));
     assert!(records.iter().all(|record| record.severity == Some(4)));
     rig.stop();
-}
-
-/// A real rsyslogd with a configuration of its own. Ended by its own handle.
-struct Rsyslogd(Child);
-
-impl Rsyslogd {
-    /// Reads `input` and forwards it as `action` says.
-    fn forward(folder: &Path, input: &Path, action: &str) -> Self {
-        let (config, work) = (folder.join("rsyslog.conf"), folder.join("work"));
-        fs::create_dir_all(&work).expect("a folder");
-        let text = format!(
-            r#"global(workDirectory="{work}" maxMessageSize="64k")
-module(load="imfile" mode="polling" pollingInterval="1")
-template(name="line" type="string" string="<%PRI%>1 %TIMESTAMP:::date-rfc3339% %HOSTNAME% %APP-NAME% - - - %msg%")
-input(type="imfile" file="{input}" tag="relay:" ruleset="out")
-ruleset(name="out") {{ {action} }}
-"#,
-            work = work.display(),
-            input = input.display(),
-        );
-        fs::write(&config, text).expect("writes");
-        let child = Command::new("rsyslogd")
-            .args(["-n", "-f", &config.display().to_string(), "-i", &folder.join("pid").display().to_string()])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn();
-        Self(child.expect("rsyslogd starts"))
-    }
-}
-
-impl Drop for Rsyslogd {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn relayed(action: impl FnOnce(&Rig) -> String) -> Vec<LogRecord> {
-    let rig = Rig::start(listening());
-    let folder = tempfile::tempdir().expect("a folder");
-    let input = folder.path().join("input.log");
-    fs::write(&input, lines().iter().map(|line| format!("{line}\n")).collect::<String>()).expect("writes");
-    let relay = Rsyslogd::forward(folder.path(), &input, &action(&rig));
-    eventually("rsyslogd has sent every line", || rig.bus.len() >= LINES);
-    drop(relay);
-    rig.stop()
-}
-
-#[test]
-fn rsyslogd_is_understood_over_udp_and_tcp_in_both_framings() {
-    if !has("rsyslogd", "-v") {
-        return;
-    }
-    let target = |rig: &Rig, kind, more: &str| {
-        let protocol = if kind == SourceKind::Udp { "udp" } else { "tcp" };
-        let port = rig.address(kind).port();
-        format!(r#"action(type="omfwd" target="127.0.0.1" port="{port}" protocol="{protocol}" template="line" {more})"#)
-    };
-    for (kind, more) in
-        [(SourceKind::Tcp, r#"tcp_framing="octet-counted""#), (SourceKind::Tcp, r#"tcp_framing="traditional""#), (SourceKind::Udp, "")]
-    {
-        let records = relayed(|rig| target(rig, kind, more));
-        assert_eq!(sorted(messages(&records)), sorted(lines()), "{kind:?} {more}");
-        assert!(records.iter().all(|record| record.parse_status == ParseStatus::Rfc5424 && record.app_name.as_deref() == Some("relay")));
-    }
-}
-
-#[test]
-fn the_ready_configuration_is_one_that_rsyslogd_accepts() {
-    if !has("rsyslogd", "-v") {
-        return;
-    }
-    let snippet = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/rsyslog/60-nephoscope.conf");
-    let folder = tempfile::tempdir().expect("a folder");
-    let config = folder.path().join("rsyslog.conf");
-    fs::write(
-        &config,
-        format!("global(workDirectory=\"{}\")\n{}", folder.path().display(), fs::read_to_string(snippet).expect("is there")),
-    )
-    .expect("writes");
-    let checked = Command::new("rsyslogd").args(["-N1", "-f", &config.display().to_string()]).output().expect("rsyslogd runs");
-    let said = String::from_utf8_lossy(&checked.stderr);
-    assert!(checked.status.success() && !said.contains("error"), "{said}");
 }
