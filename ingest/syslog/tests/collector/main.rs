@@ -12,6 +12,7 @@ mod rsyslog;
 #[path = "../rsyslogd/mod.rs"]
 mod rsyslogd;
 mod spooled;
+mod syslog_ng;
 mod tls;
 
 use std::io::Write;
