@@ -2,8 +2,9 @@
 //!
 //! ```text
 //!  UDP, Unix datagrams ─┐
-//!  TCP, Unix streams ───┤ a thread each: frame, parse, encode ─▶ bounded queue ─▶ blocks ─▶ bus: records and cursor
-//!  files ───────────────┤                                                                  in one step
+//!  TCP, TLS, Unix, RELP ┤ a thread each: frame, parse, encode ─▶ bounded queue ─▶ blocks ─▶ bus: records and cursor
+//!        RELP waits for ◀┼─────────────────── receipts ◀───────────────────────────┘        in one step
+//!  files ───────────────┤
 //!  kernel ring ─────────┤ begin where the cursor stands; at the first start
 //!  journal ─────────────┘ with the last hours, merged by event time
 //! ```
@@ -15,6 +16,7 @@
 mod blocks;
 mod clock;
 pub mod config;
+mod connections;
 mod cursor;
 mod datagram;
 mod files;
@@ -23,11 +25,15 @@ mod kernel;
 mod lines;
 mod listener;
 mod rate;
+mod receipt;
+mod relp;
 mod reread;
 mod sources;
 pub mod status;
 mod stream;
 mod tail;
+pub mod tls;
+mod transport;
 
 use std::error::Error;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -45,6 +51,8 @@ pub use self::config::{Config, ConfigError};
 pub use self::cursor::CursorError;
 use self::reread::Reread;
 pub use self::status::{SourceState, SourceStatus, Watch};
+pub use self::stream::Protocol;
+use self::tls::IdentityError;
 
 /// Why the collector could not start.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +63,9 @@ pub enum StartError {
     /// The cursor on the bus is not ours to read.
     #[error(transparent)]
     Cursor(#[from] CursorError),
+    /// A certificate or key does not serve.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
     /// A source that was asked for by name cannot be opened.
     #[error("source {name} cannot be opened: {reason}")]
     Source {

@@ -5,6 +5,7 @@
 //! * [`frame`] finds the messages in a byte stream, octet-counted or by lines, told apart per frame (RFC 6587).
 //! * [`Message`] takes one apart: RFC 5424, else RFC 3164 with its dialects, else plain text. No line is dropped for its form.
 //! * [`time`] finds the year and the zone that most senders leave out.
+//! * [`relp`] finds the frames of senders that want an answer, and keeps the answers in order.
 //! * [`kmsg`] reads records of the kernel ring, [`journal`] entries of the systemd journal.
 //! * [`host`] decides which host a line belongs to, [`record`] makes the record for the topic.
 //!
@@ -35,6 +36,7 @@ pub mod journal;
 pub mod kmsg;
 pub mod message;
 pub mod record;
+pub mod relp;
 mod rfc3164;
 mod rfc5424;
 mod scan;

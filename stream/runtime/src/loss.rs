@@ -30,10 +30,14 @@ pub struct Loss(Arc<Mutex<Ledger>>);
 struct Ledger {
     since_last: BTreeMap<Cause, u64>,
     total: BTreeMap<Cause, u64>,
+    refusals: BTreeMap<(String, String), u64>,
 }
 
 /// A loss since the start: component, topic, cause, count.
 pub type LossTotal = (String, String, String, u64);
+
+/// What was turned away since the start: component, cause, count.
+pub type RefusalTotal = (String, String, u64);
 
 impl Loss {
     /// `count` records of `topic` were lost by `component` for this cause.
@@ -49,6 +53,23 @@ impl Loss {
         }
         *ledger.since_last.entry(key.clone()).or_default() += count;
         *ledger.total.entry(key).or_default() += count;
+    }
+
+    /// `component` turned away `count` senders for this cause. That is no loss of records that anybody knows of, so it is
+    /// counted and no alert is given.
+    pub fn refuse(&self, component: &str, cause: &str, count: u64) {
+        let mut ledger = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut key = (component.to_owned(), cause.to_owned());
+        if ledger.refusals.len() >= CAUSES_MAX && !ledger.refusals.contains_key(&key) {
+            key = ("other".into(), "other".into());
+        }
+        *ledger.refusals.entry(key).or_default() += count;
+    }
+
+    /// All refusals since the start.
+    pub fn refusals(&self) -> Vec<RefusalTotal> {
+        let ledger = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        ledger.refusals.iter().map(|((component, cause), count)| (component.clone(), cause.clone(), *count)).collect()
     }
 
     /// All losses since the start.
@@ -169,6 +190,16 @@ mod tests {
             self.alerts.extend(records.records().filter_map(|record| record.value).map(alert));
             Ok(())
         }
+    }
+
+    #[test]
+    fn refusals_are_counted_and_no_loss() {
+        let (loss, mut publisher) = (Loss::default(), Memory::default());
+        loss.refuse("syslog", "tls_handshake", 2);
+        loss.refuse("syslog", "tls_handshake", 3);
+        loss.publish(EventTime::from_millis(1_700_000_000_000), &mut publisher).expect("has nothing to say");
+        assert_eq!((loss.totals(), publisher.alerts.len()), (vec![], 0));
+        assert_eq!(loss.refusals(), [("syslog".into(), "tls_handshake".into(), 5)]);
     }
 
     #[test]

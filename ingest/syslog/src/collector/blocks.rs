@@ -6,6 +6,7 @@
 //! have.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use stream_runtime::publish::{Publish, PublishBatch, PublishError};
 use super::Stop;
 use super::clock;
 use super::cursor::{self, CursorError, Position, Positions};
+use super::receipt::{Claim, Receipt};
 use super::status::{SourceGauge, Watch};
 
 /// Parcels that wait at most; with [`PARCEL_BYTES`] some 2 MiB.
@@ -36,6 +38,8 @@ const REPORT_US: i64 = 1_000_000;
 struct Parcel {
     records: PublishBatch,
     positions: BTreeMap<String, Option<Position>>,
+    /// Who waits to hear that they are safe.
+    claim: Option<Claim>,
 }
 
 /// The publishing thread has ended; there is no use in reading on.
@@ -55,6 +59,9 @@ pub(crate) struct Outlet {
     topic: TopicName,
     parcel: Parcel,
     scratch: Vec<u8>,
+    /// Records handed in since the start.
+    records: u64,
+    receipt: Option<Arc<Receipt>>,
 }
 
 /// The queue's other end.
@@ -91,7 +98,13 @@ pub(crate) fn queue() -> (Queue, Blocks) {
 
 impl Queue {
     pub(crate) fn outlet(&self) -> Outlet {
-        Outlet { sender: self.sender.clone(), topic: TopicName::new(topics::LOGS_RAW), parcel: Parcel::default(), scratch: Vec::new() }
+        let (sender, topic) = (self.sender.clone(), TopicName::new(topics::LOGS_RAW));
+        Outlet { sender, topic, parcel: Parcel::default(), scratch: Vec::new(), records: 0, receipt: None }
+    }
+
+    /// An outlet whose source is told on `receipt` how many of its records are safe.
+    pub(crate) fn outlet_with(&self, receipt: Arc<Receipt>) -> Outlet {
+        Outlet { receipt: Some(receipt), ..self.outlet() }
     }
 }
 
@@ -119,11 +132,17 @@ impl Outlet {
         }
     }
 
+    /// How many records were handed in: those before are all safe once so many are.
+    pub(crate) fn records(&self) -> u64 {
+        self.records
+    }
+
     /// Hands over what there is.
     pub(crate) fn flush(&mut self) -> Result<(), Closed> {
         if self.parcel.records.is_empty() && self.parcel.positions.is_empty() {
             return Ok(());
         }
+        self.parcel.claim = self.receipt.as_ref().map(|receipt| receipt.claim(self.records));
         self.sender.send(std::mem::take(&mut self.parcel)).map_err(|_| Closed)
     }
 
@@ -134,7 +153,9 @@ impl Outlet {
             return false;
         }
         let pushed = self.parcel.records.push(&self.topic, Some(record.host.as_bytes()), Some(&self.scratch), Headers::default());
-        pushed.inspect_err(|error| tracing::warn!(%error, "line is too large")).is_ok()
+        let is_in = pushed.inspect_err(|error| tracing::warn!(%error, "line is too large")).is_ok();
+        self.records += u64::from(is_in);
+        is_in
     }
 }
 
@@ -150,10 +171,11 @@ impl Blocks {
         stop: &Stop,
     ) -> Result<(), BlockError> {
         let mut block = PublishBatch::default();
+        let mut claims = Vec::new();
         let mut reported_us = clock::monotonic_us();
         loop {
             if clock::monotonic_us() - reported_us >= REPORT_US {
-                watch.report_losses();
+                watch.report();
                 reported_us = clock::monotonic_us();
             }
             let first = match self.receiver.recv_timeout(Duration::from_micros(REPORT_US.unsigned_abs())) {
@@ -162,18 +184,21 @@ impl Blocks {
                 Err(RecvTimeoutError::Disconnected) => break,
             };
             let ready_us = clock::monotonic_us().saturating_add_unsigned(publish_ms.saturating_mul(1_000));
-            progress.absorb(&mut block, first);
+            claims.extend(progress.absorb(&mut block, first));
             while block.bytes() < BLOCK_BYTES {
-                let left = Duration::from_micros(u64::try_from(ready_us - clock::monotonic_us()).unwrap_or(0));
-                match self.receiver.recv_timeout(left) {
-                    Ok(parcel) => progress.absorb(&mut block, parcel),
+                // Where a sender waits for its answer, the block takes along what is there and goes. What comes while it is
+                // written goes with the next one, so that blocks are as large as the bus is slow.
+                let left_us = if claims.is_empty() { ready_us - clock::monotonic_us() } else { 0 };
+                match self.receiver.recv_timeout(Duration::from_micros(u64::try_from(left_us).unwrap_or(0))) {
+                    Ok(parcel) => claims.extend(progress.absorb(&mut block, parcel)),
                     Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
                 }
             }
             publish(publisher, &block, &progress.encode()?, stop)?;
+            claims.drain(..).for_each(Claim::honour);
             block.clear();
         }
-        watch.report_losses();
+        watch.report();
         Ok(())
     }
 }
@@ -189,7 +214,8 @@ impl Blocks {
 }
 
 impl Progress {
-    fn absorb(&mut self, block: &mut PublishBatch, parcel: Parcel) {
+    /// Adds a parcel to the block; gives who waits for it.
+    fn absorb(&mut self, block: &mut PublishBatch, parcel: Parcel) -> Option<Claim> {
         if let Self::Positions(positions) = self {
             for (source, position) in parcel.positions {
                 match position {
@@ -204,6 +230,7 @@ impl Progress {
                 tracing::error!(%error, "line is too large for its block");
             }
         }
+        parcel.claim
     }
 
     fn encode(&self) -> Result<Vec<u8>, CursorError> {

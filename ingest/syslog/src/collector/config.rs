@@ -8,6 +8,8 @@ use jiff::tz::TimeZone;
 use regex::bytes::Regex;
 use serde::{Deserialize, Serialize};
 
+use super::stream::Protocol;
+use super::tls::{AllowError, AllowList};
 use crate::host::{HostFrom, HostRule};
 
 /// Stands for the data directory in [`Config::unix`].
@@ -49,6 +51,42 @@ pub struct Multiline {
     pub start: String,
 }
 
+/// Whether senders over TLS must show a certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ClientCertificate {
+    /// Yes. Who names a CA of his senders means to know them.
+    #[default]
+    Required,
+    /// Only if they have one; it must be good then.
+    Optional,
+}
+
+/// `[[syslog.tls]]`: one listener over TLS (RFC 5425), usually on port 6514.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TlsListener {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// `syslog`, or `relp` for RELP over TLS.
+    #[serde(default)]
+    pub protocol: Protocol,
+    /// PEM file with our certificate and those between it and a root that senders know.
+    pub certificate: PathBuf,
+    /// PEM file with its private key, without a passphrase.
+    pub key: PathBuf,
+    /// PEM file with the roots of the senders' certificates. Empty: senders show none.
+    #[serde(default)]
+    pub client_ca: PathBuf,
+    /// With `client_ca`: whether a sender must show a certificate.
+    #[serde(default)]
+    pub client_certificate: ClientCertificate,
+    /// Who may send: addresses, networks such as `10.0.0.0/8`, names in the sender's certificate such as `web1.example.org` or
+    /// `*.example.org`. One that fits is enough. Empty: whoever the certificate lets in.
+    #[serde(default)]
+    pub allow: Vec<String>,
+}
+
 /// The configuration of the collector.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -59,6 +97,10 @@ pub struct Config {
     pub udp: Vec<SocketAddr>,
     /// TCP listeners; as for UDP.
     pub tcp: Vec<SocketAddr>,
+    /// TLS listeners; none by default, for nobody can guess a certificate. Certificates are read again on SIGHUP.
+    pub tls: Vec<TlsListener>,
+    /// RELP listeners, in the clear; rsyslog's port for it is 2514. Each message is acknowledged once the bus has it.
+    pub relp: Vec<SocketAddr>,
     /// Unix sockets, datagram; a stream socket `…-stream.sock` stands beside each, since one path cannot be both.
     pub unix: Vec<PathBuf>,
     /// Files, or patterns with `*`, `?` and `[…]`, to be followed.
@@ -77,6 +119,12 @@ pub struct Config {
     pub frame_timeout_s: u32,
     /// Connections per stream listener; a thread each.
     pub connections_max: usize,
+    /// Connections of one peer address per listener: one that runs wild must leave room for others. A balancer in front is one
+    /// address for all; raise it then.
+    pub connections_per_peer_max: usize,
+    /// Where there is no room for a new connection, one that has been silent for so long gives way. None is ever closed
+    /// otherwise: senders lose the first lines that they write into a connection closed behind their back.
+    pub idle_timeout_s: u32,
     /// Kernel buffer of a datagram socket: 8 MiB are ~10,000 messages of head room while the publisher waits for the disk.
     pub udp_rcvbuf_bytes: usize,
     /// Zone of senders that do not give theirs: `local`, a name such as `Europe/Berlin`, or a POSIX string such as `CET-1`.
@@ -99,6 +147,8 @@ impl Default for Config {
             sources: Choice::Auto,
             udp: vec![loopback],
             tcp: vec![loopback],
+            tls: Vec::new(),
+            relp: Vec::new(),
             unix: vec![PathBuf::from(DATA_DIR).join("syslog.sock")],
             files: Vec::new(),
             kmsg: Switch::Auto,
@@ -108,6 +158,8 @@ impl Default for Config {
             frame_bytes_max: 200_000,
             frame_timeout_s: 60,
             connections_max: 1_024,
+            connections_per_peer_max: 256,
+            idle_timeout_s: 600,
             udp_rcvbuf_bytes: 8 << 20,
             timezone: "local".into(),
             host_from: HostFrom::Message,
@@ -149,6 +201,21 @@ pub enum ConfigError {
         #[source]
         source: regex::Error,
     },
+    /// An entry of a listener's allow list that cannot be meant.
+    #[error("[[syslog.tls]] allow of {address}")]
+    Allow {
+        /// The listener.
+        address: SocketAddr,
+        /// The entry.
+        #[source]
+        source: AllowError,
+    },
+    /// Names that nobody could prove.
+    #[error("[[syslog.tls]] allow of {address}: expected client_ca with it, since names are proven by certificates; found none")]
+    Unproven {
+        /// The listener.
+        address: SocketAddr,
+    },
     /// No file pattern.
     #[error("[syslog] files: expected a path or a pattern, found {found:?}")]
     Files {
@@ -158,6 +225,21 @@ pub enum ConfigError {
         #[source]
         source: glob::PatternError,
     },
+}
+
+impl TlsListener {
+    /// Who may send.
+    ///
+    /// # Errors
+    /// [`ConfigError::Allow`], [`ConfigError::Unproven`].
+    pub fn allow_list(&self) -> Result<AllowList, ConfigError> {
+        let address = self.address;
+        let allow = AllowList::parse(&self.allow).map_err(|source| ConfigError::Allow { address, source })?;
+        if allow.needs_certificates() && self.client_ca.as_os_str().is_empty() {
+            return Err(ConfigError::Unproven { address });
+        }
+        Ok(allow)
+    }
 }
 
 impl Config {
@@ -174,10 +256,13 @@ impl Config {
         range("frame_bytes_max", self.frame_bytes_max, self.message_bytes_max, 2 * MESSAGE_BYTES_LIMIT)?;
         range("frame_timeout_s", self.frame_timeout_s as usize, 1, 86_400)?;
         range("connections_max", self.connections_max, 1, 65_536)?;
+        range("connections_per_peer_max", self.connections_per_peer_max, 1, 65_536)?;
+        range("idle_timeout_s", self.idle_timeout_s as usize, 1, 86_400 * 366)?;
         range("udp_rcvbuf_bytes", self.udp_rcvbuf_bytes, 65_536, 1 << 30)?;
         range("backfill_h", self.backfill_h as usize, 0, 24 * 366)?;
         self.zone()?;
         self.multiline_start()?;
+        self.tls.iter().try_for_each(|listener| listener.allow_list().map(drop))?;
         for pattern in &self.files {
             glob::Pattern::new(pattern).map_err(|source| ConfigError::Files { found: pattern.clone(), source })?;
         }

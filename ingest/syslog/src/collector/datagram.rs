@@ -3,13 +3,11 @@
 
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, UdpSocket};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixDatagram;
 use std::sync::Arc;
 
-use rustix::event::{PollFd, PollFlags, poll};
 use rustix::net::sockopt;
-use rustix::time::Timespec;
 
 use super::Stop;
 use super::blocks::{Closed, Outlet};
@@ -17,6 +15,7 @@ use super::clock;
 use super::rate::RateLimit;
 use super::reread::LOOK;
 use super::status::{SourceGauge, SourceState};
+use super::transport::readable;
 use crate::frame::FrameLimits;
 use crate::record::{Line, Recorder};
 
@@ -105,7 +104,7 @@ impl<S: Datagrams> Datagram<S> {
             if is_last {
                 return Ok(());
             }
-            wait(self.socket.as_fd());
+            readable([self.socket.as_fd()], LOOK);
         }
     }
 
@@ -137,14 +136,6 @@ impl<S: Datagrams> Datagram<S> {
         self.gauge.lose("rate_per_peer", excess);
         outlet.flush()?;
         Ok(taken)
-    }
-}
-
-/// Until something can be read, at most [`LOOK`].
-pub(crate) fn wait(socket: BorrowedFd<'_>) {
-    let patience = Timespec { tv_sec: 0, tv_nsec: i64::from(LOOK.subsec_nanos()) };
-    if poll(&mut [PollFd::new(&socket, PollFlags::IN)], Some(&patience)).is_err() {
-        std::thread::sleep(LOOK);
     }
 }
 

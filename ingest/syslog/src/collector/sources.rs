@@ -9,7 +9,8 @@ use jiff::tz::TimeZone;
 use schemas::SourceKind;
 
 use super::blocks::{Closed, Queue};
-use super::config::{Choice, Config, DATA_DIR, Switch};
+use super::config::{Choice, Config, DATA_DIR, Switch, TlsListener};
+use super::connections::{ConnectionLimits, Connections, Listener};
 use super::cursor::Positions;
 use super::datagram::{Datagram, Datagrams, enlarge_buffer};
 use super::files::FileSet;
@@ -20,8 +21,9 @@ use super::listener::{stream_path, tcp, udp, unix_datagram, unix_stream};
 use super::rate::RateLimit;
 use super::reread::{Past, Reread};
 use super::status::{SourceGauge, SourceState, Watch};
-use super::stream::{Listener, Reader, Stream};
+use super::stream::{Protocol, Reader};
 use super::tail::{KEY_PREFIX, TailSpec};
+use super::tls::Gate;
 use super::{StartError, Stop, clock};
 use crate::frame::FrameLimits;
 use crate::host::HostRule;
@@ -67,6 +69,12 @@ pub(crate) fn open(config: &Config, data_dir: &Path, watch: &Watch, positions: &
     for address in &config.tcp {
         opening.tcp(*address, by_name || config.tcp != defaults.tcp)?;
     }
+    for address in &config.relp {
+        opening.relp(*address)?;
+    }
+    for listener in &config.tls {
+        opening.tls(listener)?;
+    }
     for path in &config.unix {
         let path = path.strip_prefix(DATA_DIR).map_or_else(|_| path.clone(), |rest| data_dir.join(rest));
         opening.unix(&path, by_name || config.unix != defaults.unix)?;
@@ -104,10 +112,37 @@ impl Opening<'_> {
         match tcp(address) {
             Ok(listener) => {
                 let name = listener.local_addr().unwrap_or(address).to_string();
-                self.stream(SourceKind::Tcp, &name, listener, ());
+                self.stream(SourceKind::Tcp, Protocol::Syslog, &name, listener, None, ());
                 Ok(())
             }
             Err(error) => self.refused(SourceKind::Tcp, &address.to_string(), &error, is_asked_for),
+        }
+    }
+
+    fn relp(&mut self, address: SocketAddr) -> Result<(), StartError> {
+        match tcp(address) {
+            Ok(listener) => {
+                let name = listener.local_addr().unwrap_or(address).to_string();
+                self.stream(SourceKind::Relp, Protocol::Relp, &name, listener, None, ());
+                Ok(())
+            }
+            Err(error) => self.refused(SourceKind::Relp, &address.to_string(), &error, true),
+        }
+    }
+
+    fn tls(&mut self, listener: &TlsListener) -> Result<(), StartError> {
+        let kind = match listener.protocol {
+            Protocol::Syslog => SourceKind::Tls,
+            Protocol::Relp => SourceKind::Relp,
+        };
+        let gate = Gate::open(listener, listener.allow_list()?)?;
+        match tcp(listener.address) {
+            Ok(socket) => {
+                let name = socket.local_addr().unwrap_or(listener.address).to_string();
+                self.stream(kind, listener.protocol, &name, socket, Some(gate), ());
+                Ok(())
+            }
+            Err(error) => self.refused(kind, &listener.address.to_string(), &error, true),
         }
     }
 
@@ -120,7 +155,7 @@ impl Opening<'_> {
         let path = stream_path(path);
         let name = path.display().to_string();
         match unix_stream(&path) {
-            Ok((listener, file)) => self.stream(SourceKind::Unix, &name, listener, file),
+            Ok((listener, file)) => self.stream(SourceKind::Unix, Protocol::Syslog, &name, listener, None, file),
             Err(error) => self.refused(SourceKind::Unix, &name, &error, is_asked_for)?,
         }
         Ok(())
@@ -141,17 +176,32 @@ impl Opening<'_> {
         }));
     }
 
-    fn stream(&mut self, kind: SourceKind, name: &str, listener: impl Listener, keep: impl Send + 'static) {
+    fn stream(
+        &mut self,
+        kind: SourceKind,
+        protocol: Protocol,
+        name: &str,
+        listener: impl Listener,
+        gate: Option<Gate>,
+        keep: impl Send + 'static,
+    ) {
         let reader = Arc::new(Reader {
+            protocol,
+            gate,
             recorder: self.recorder(kind, name),
             gauge: self.watch.add(kind, name, SourceState::Watching, ""),
             limits: self.frame_limits(),
             frame_timeout: Duration::from_secs(self.config.frame_timeout_s.into()),
             rate: self.rate.clone(),
         });
-        let stream = Stream { listener, reader, connections_max: self.config.connections_max };
+        let limits = ConnectionLimits {
+            connections_max: self.config.connections_max,
+            per_peer_max: self.config.connections_per_peer_max,
+            idle: Duration::from_secs(self.config.idle_timeout_s.into()),
+        };
+        let connections = Connections { listener, reader, limits };
         self.listeners.push(Box::new(move |queue, stop| {
-            stream.run(queue, stop);
+            connections.run(queue, stop);
             drop(keep);
             Ok(())
         }));

@@ -46,6 +46,8 @@ pub struct SourceStatus {
     pub bytes: u64,
     /// Lines lost since the start.
     pub drops: u64,
+    /// Connections refused, or ended for what they sent or failed to send, since the start.
+    pub refusals: u64,
 }
 
 /// All sources. Cheap to clone; every clone sees the same.
@@ -64,8 +66,17 @@ struct Gauge {
     records: AtomicU64,
     bytes: AtomicU64,
     drops: AtomicU64,
-    /// Losses by cause that have not been reported yet.
-    unreported: Mutex<BTreeMap<&'static str, u64>>,
+    refusals: AtomicU64,
+    /// What has not been reported yet.
+    unreported: Mutex<Unreported>,
+}
+
+/// By cause.
+#[derive(Debug, Default)]
+struct Unreported {
+    losses: BTreeMap<&'static str, u64>,
+    /// With the latest in words.
+    refusals: BTreeMap<&'static str, (u64, String)>,
 }
 
 /// A source's own hand on its status.
@@ -96,6 +107,7 @@ impl Watch {
             records: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             drops: AtomicU64::new(0),
+            refusals: AtomicU64::new(0),
             unreported: Mutex::default(),
         });
         self.gauges().push(gauge.clone());
@@ -111,11 +123,16 @@ impl Watch {
         }
     }
 
-    /// Reports what was lost since the last call: a sender that runs wild must not fill our own log.
-    pub(crate) fn report_losses(&self) {
+    /// Reports what was lost and refused since the last call: a sender that runs wild must not fill our own log.
+    pub(crate) fn report(&self) {
         for gauge in self.gauges().iter() {
-            for (cause, count) in std::mem::take(&mut *lock(&gauge.unreported)) {
+            let unreported = std::mem::take(&mut *lock(&gauge.unreported));
+            for (cause, count) in unreported.losses {
                 self.loss.report(COMPONENT, topics::LOGS_RAW, cause, count);
+            }
+            for (cause, (count, latest)) in unreported.refusals {
+                tracing::warn!(source = gauge.name, cause, count, latest, "connections refused or ended");
+                self.loss.refuse(COMPONENT, cause, count);
             }
         }
     }
@@ -138,6 +155,7 @@ impl Gauge {
             records: self.records.load(Ordering::Relaxed),
             bytes: self.bytes.load(Ordering::Relaxed),
             drops: self.drops.load(Ordering::Relaxed),
+            refusals: self.refusals.load(Ordering::Relaxed),
         }
     }
 }
@@ -153,8 +171,17 @@ impl SourceGauge {
     pub(crate) fn lose(&self, cause: &'static str, count: u64) {
         if count > 0 {
             self.gauge.drops.fetch_add(count, Ordering::Relaxed);
-            *lock(&self.gauge.unreported).entry(cause).or_default() += count;
+            *lock(&self.gauge.unreported).losses.entry(cause).or_default() += count;
         }
+    }
+
+    /// A connection is refused, or ended for what it sent; `detail` says whose, and what an operator may want to know.
+    pub(crate) fn refuse(&self, cause: &'static str, detail: impl FnOnce() -> String) {
+        self.gauge.refusals.fetch_add(1, Ordering::Relaxed);
+        let mut unreported = lock(&self.gauge.unreported);
+        let (count, latest) = unreported.refusals.entry(cause).or_default();
+        *count += 1;
+        *latest = detail();
     }
 
     /// Changes of state are logged once, when they happen.
@@ -176,7 +203,7 @@ impl SourceGauge {
 
     /// The source has gone for good, and with it its line in the status.
     pub(crate) fn remove(self) {
-        self.watch.report_losses();
+        self.watch.report();
         self.watch.gauges().retain(|gauge| !Arc::ptr_eq(gauge, &self.gauge));
     }
 }

@@ -1,14 +1,15 @@
 //! Senders as they should not be.
 
 use std::io::{Read, Write};
-use std::net::{TcpStream, UdpSocket};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
 use schemas::{ParseStatus, SourceKind};
 use syslog::Config;
 
-use super::{Rig, eventually, listening, messages};
+use super::relp::refused;
+use super::{PATIENCE, Rig, eventually, listening, messages};
 
 #[test]
 fn a_frame_that_comes_byte_by_byte_for_too_long_is_published_damaged_and_its_connection_closed() {
@@ -108,7 +109,9 @@ fn a_flood_of_connections_is_refused_and_the_open_ones_are_served() {
         let mut refused = TcpStream::connect(address).expect("connects");
         assert_eq!(refused.read(&mut [0; 1]).unwrap_or(0), 0, "closed at once");
     }
-    assert!(rig.status(SourceKind::Tcp).reason.contains("connections_max = 8"));
+    let status = rig.status(SourceKind::Tcp);
+    assert!(status.reason.contains("connections_max = 8") && status.refusals == 100, "{status:?}");
+    eventually("the refusals are counted", || refused(&rig, "connections_max") == 100);
     for sender in &mut open {
         sender.write_all(b"<13>still here\n").expect("writes");
     }
@@ -118,6 +121,53 @@ fn a_flood_of_connections_is_refused_and_the_open_ones_are_served() {
         let mut again = TcpStream::connect(address).expect("connects");
         again.write_all(b"<13>again\n").is_ok() && messages(&rig.bus.records()).iter().any(|message| message == "again")
     });
+    rig.stop();
+}
+
+/// A connection from one of loopback's many addresses.
+fn connect_from(from: [u8; 4], to: SocketAddr) -> TcpStream {
+    let socket = rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::STREAM, None).expect("a socket");
+    rustix::net::bind(&socket, &SocketAddr::from((from, 0))).expect("binds");
+    rustix::net::connect(&socket, &to).expect("connects");
+    let stream = TcpStream::from(socket);
+    stream.set_read_timeout(Some(PATIENCE)).expect("is set");
+    stream
+}
+
+#[test]
+fn one_peer_cannot_take_all_connections() {
+    let rig = Rig::start(Config { connections_max: 100, connections_per_peer_max: 3, ..listening() });
+    let address = rig.address(SourceKind::Tcp);
+    let mut greedy: Vec<TcpStream> = (0..3).map(|_| connect_from([127, 0, 0, 1], address)).collect();
+    for sender in &mut greedy {
+        sender.write_all(b"<13>greedy\n").expect("writes");
+    }
+    rig.bus.wait_for(3);
+    for _ in 0..20 {
+        assert_eq!(connect_from([127, 0, 0, 1], address).read(&mut [0; 1]).unwrap_or(0), 0, "closed at once");
+    }
+    connect_from([127, 0, 0, 2], address).write_all(b"<13>modest\n").expect("writes");
+    assert_eq!(rig.bus.wait_for(4)[3].source.peer.as_deref(), Some("127.0.0.2"));
+    eventually("the refusals are counted", || refused(&rig, "connections_per_peer_max") == 20);
+    rig.stop();
+}
+
+#[test]
+fn the_idlest_connection_gives_way_when_there_is_no_room() {
+    let rig = Rig::start(Config { connections_max: 2, idle_timeout_s: 1, ..listening() });
+    let address = rig.address(SourceKind::Tcp);
+    let mut idle = connect_from([127, 0, 0, 1], address);
+    idle.write_all(b"<13>idle\n").expect("writes");
+    rig.bus.wait_for(1);
+    let mut busy = connect_from([127, 0, 0, 2], address);
+    eventually("a third one is served", || {
+        busy.write_all(b"<13>busy\n").expect("the busy one stays");
+        let _ = connect_from([127, 0, 0, 3], address).write_all(b"<13>third\n"); // it may be refused
+        messages(&rig.bus.records()).iter().any(|text| text == "third")
+    });
+    assert_eq!(idle.read(&mut [0; 1]).unwrap_or(0), 0, "closed");
+    busy.write_all(b"<13>still busy\n").expect("writes");
+    eventually("the busy one is heard", || messages(&rig.bus.records()).iter().any(|text| text == "still busy"));
     rig.stop();
 }
 

@@ -219,6 +219,21 @@ fn a_message_of_several_lines_is_one_record() {
     rig.stop();
 }
 
+#[test]
+fn a_message_of_several_lines_is_no_longer_than_a_message_may_be() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("app.log");
+    let multiline = Multiline { start: "^[0-9]{4}-".into() };
+    let rig = Rig::start(Config { multiline, message_bytes_max: 480, ..following(&[&path]) });
+    eventually("the past has been read", || rig.status(SourceKind::File).state == SourceState::Waiting);
+    let lines: Vec<String> = (0..30).map(|n| format!("\tat frame {n} {}", "x".repeat(80))).collect();
+    fs::write(&path, format!("{} h app: Traceback\n{}\n", wall_clock(), lines.join("\n"))).expect("writes");
+    let whole = |records: &[LogRecord]| messages(records).join("\n") == format!("Traceback\n{}", lines.join("\n"));
+    eventually("all of it arrives", || whole(&rig.bus.records()));
+    let records = rig.stop();
+    assert!(records.iter().all(|record| record.raw.len() <= 480 && !record.truncated) && records.len() < 10, "{}", records.len());
+}
+
 fn line_at(hours_ago: i64, n: usize) -> String {
     let time = Timestamp::now().checked_sub(SignedDuration::from_hours(hours_ago)).expect("in range");
     format!("{time} h app: line {n}\n")

@@ -7,7 +7,13 @@ mod faults;
 mod files;
 mod machine;
 mod network;
+mod relp;
+mod rsyslog;
+#[path = "../rsyslogd/mod.rs"]
+mod rsyslogd;
 mod spooled;
+mod syslog_ng;
+mod tls;
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -155,7 +161,7 @@ fn a_configuration_that_cannot_be_meant_is_refused_by_name() {
     assert!(refused(Config { files: vec!["a[".into()], ..listening() }).contains("a["));
     let multiline = syslog::collector::config::Multiline { start: "(".into() };
     assert!(refused(Config { multiline, ..listening() }).contains("multiline"));
-    assert!(serde_json::from_str::<Config>(r#"{"relp": []}"#).is_err(), "a key of a part that does not exist is refused");
+    assert!(serde_json::from_str::<Config>(r#"{"kafka": []}"#).is_err(), "a key of a part that does not exist is refused");
     let read: Config =
         serde_json::from_str(r#"{"multiline": {"start": "^[0-9]"}, "peers": {"192.0.2.1": "sw1"}}"#).expect("a configuration");
     assert_eq!(Config { multiline: Default::default(), peers: Default::default(), ..read }, Config::default());

@@ -49,6 +49,9 @@ pub fn ports(listen: &ListenSettings, syslog: &syslog::Config, instance: Option<
     }
     findings.extend(syslog.udp.iter().map(|address| port(Transport::Udp, *address, "syslog", "[syslog] udp", instance)));
     findings.extend(syslog.tcp.iter().map(|address| port(Transport::Tcp, *address, "syslog", "[syslog] tcp", instance)));
+    findings.extend(syslog.relp.iter().map(|address| port(Transport::Tcp, *address, "RELP", "[syslog] relp", instance)));
+    let tls = syslog.tls.iter().map(|listener| listener.address);
+    findings.extend(tls.map(|address| port(Transport::Tcp, address, "syslog over TLS", "[[syslog.tls]] address", instance)));
     findings
 }
 

@@ -36,6 +36,8 @@ pub(super) fn encode(parts: &mut Parts, to: DescriptorEncoder<'_>) -> Result<(),
     page.gauges(&table::SPOOL_BYTES, sources.iter().map(|(stage, _, totals, _)| (of_stage(stage), totals.spool_bytes)))?;
     let losses = parts.loss.totals().into_iter();
     page.counters(&table::DROPPED, losses.map(|(component, topic, cause, count)| (Dropped { component, topic, cause }, count)))?;
+    let refusals = parts.loss.refusals().into_iter();
+    page.counters(&table::REFUSED, refusals.map(|(component, cause, count)| (Refused { component, cause }, count)))?;
     page.plain_counter(&table::SLOW_DECODE, codec::slow_decodes())?;
     let threads = parts.threads.look().iter().map(|(thread, used)| (Thread { thread: thread.clone() }, used.as_secs_f64()));
     page.seconds(&table::CPU_SECONDS, threads)?;

@@ -25,6 +25,7 @@ label_sets! {
     WithCause { stage, cause }
     WithKind { stage, kind }
     Dropped { component, topic, cause }
+    Refused { component, cause }
     Thread { thread }
     Build { version }
 }

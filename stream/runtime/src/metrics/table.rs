@@ -111,6 +111,8 @@ metrics! {
     READY = "nephoscope_ready" Gauge ["stage"], READERS, "1 if every assigned partition is processing";
     SPOOL_BYTES = "nephoscope_spool_bytes" Gauge ["stage"], SOURCES, "Bytes that wait on disk for the bus";
     DROPPED = "nephoscope_dropped_total" Counter ["component", "topic", "cause"], EVERY, "Records lost, by who lost them and why";
+    REFUSED = "nephoscope_refused_total" Counter ["component", "cause"], SOURCES,
+        "Connections refused, or ended for what they sent or failed to send, by who refused them and why";
     SLOW_DECODE = "nephoscope_slow_decode_total" Counter [], EVERY, "Values decoded by the decoder of an older schema version";
     CPU_SECONDS = "nephoscope_cpu_seconds_total" Counter ["thread"], EVERY, "CPU time by name of the thread";
     BUILD_INFO = "nephoscope_build_info" Gauge ["version"], EVERY, "Version of this program; the value is 1";
