@@ -106,13 +106,17 @@ impl Drain {
     /// # Errors
     /// If the configuration cannot work.
     pub fn new(config: &Config) -> Result<Self, ConfigError> {
-        config.validate()?;
-        let mut drain = Self(match config.mode {
-            Mode::Guarded => Method::Guarded(Box::new(Guarded::new(config)?)),
-            Mode::Drain3 => Method::Drain3(Box::new(Reference::new(config)?)),
-        });
+        let mut drain = Self::unseeded(config)?;
         drain.plant(config);
         Ok(drain)
+    }
+
+    fn unseeded(config: &Config) -> Result<Self, ConfigError> {
+        config.validate()?;
+        Ok(Self(match config.mode {
+            Mode::Guarded => Method::Guarded(Box::new(Guarded::new(config)?)),
+            Mode::Drain3 => Method::Drain3(Box::new(Reference::new(config)?)),
+        }))
     }
 
     /// Finds or makes the template of a line. `now` is the event time of the line in nanoseconds; it drives the explosion guard.
@@ -152,10 +156,14 @@ impl Drain {
     /// # Errors
     /// If the snapshot is damaged, or the configuration cannot work.
     pub fn restore(config: &Config, snapshot: &Snapshot) -> Result<Self, SnapshotError> {
-        config.validate()?;
-        let mut drain = Self(match config.mode {
-            Mode::Guarded => Method::Guarded(Box::new(Guarded::restore(config, snapshot)?)),
-            Mode::Drain3 => Method::Drain3(Box::new(Reference::restore(config, snapshot)?)),
+        Self::unseeded(config)?.restored(config, snapshot)
+    }
+
+    /// See [`Drain::restore`]: `self` is a tree of the same configuration.
+    pub(crate) fn restored(&self, config: &Config, snapshot: &Snapshot) -> Result<Self, SnapshotError> {
+        let mut drain = Self(match &self.0 {
+            Method::Guarded(method) => Method::Guarded(Box::new(method.restored(snapshot)?)),
+            Method::Drain3(method) => Method::Drain3(Box::new(method.restored(snapshot)?)),
         });
         drain.plant(config);
         Ok(drain)

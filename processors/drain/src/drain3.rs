@@ -9,7 +9,10 @@ mod branches;
 mod ini;
 mod masks;
 mod reference;
+mod rule;
 mod snapshot;
+
+use std::sync::Arc;
 
 use hashlink::LruCache;
 
@@ -45,7 +48,7 @@ pub struct Drain3 {
     shape: Shape,
     sim_th: f64,
     values_branch: bool,
-    masks: Masks,
+    masks: Arc<Masks>,
     bounds: Bounds,
     clusters_max: usize,
     clusters: LruCache<Number, Cluster, Hasher>,
@@ -110,7 +113,7 @@ impl Drain3 {
 
     fn bounded(settings: &Drain3Settings, bounds: Bounds, clusters_max: usize) -> Result<Self, Drain3Error> {
         settings.validate()?;
-        let masks = Masks::new(settings)?;
+        let masks = Arc::new(Masks::new(settings)?);
         let levels = settings.depth.saturating_sub(2);
         Ok(Self {
             shape: Shape { levels, children_max: settings.max_children, param: masks.param.clone() },
@@ -126,6 +129,23 @@ impl Drain3 {
             counter: 0,
             line: Masked::default(),
         })
+    }
+
+    /// The same settings without clusters; the masks, which are costly to compile, are shared.
+    fn empty(&self) -> Self {
+        Self {
+            shape: self.shape.clone(),
+            sim_th: self.sim_th,
+            values_branch: self.values_branch,
+            masks: Arc::clone(&self.masks),
+            bounds: self.bounds,
+            clusters_max: self.clusters_max,
+            clusters: LruCache::with_hasher(usize::MAX, Hasher::default()),
+            bytes: 0,
+            branches: Branches::new(self.bounds.nodes_max, self.bounds.templates_bytes_max.saturating_mul(2)),
+            counter: 0,
+            line: Masked::default(),
+        }
     }
 
     /// `TemplateMiner.add_log_message`: finds or makes the cluster of a line.

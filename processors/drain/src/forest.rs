@@ -182,7 +182,7 @@ impl Forest {
         match &mut forest.trees {
             Trees::One(plot) => {
                 let sections = Snapshot { templates: r.require("templates")?.into(), usage: r.require("usage")?.into() };
-                plot.drain = Drain::restore(&config.of_tree(), &sections).map_err(|error| damaged("templates", &error))?;
+                plot.drain = plot.drain.restored(&config.of_tree(), &sections).map_err(|error| damaged("templates", &error))?;
                 plot.catalogue = Catalogue::restore(r, at.to_string(), &plot.drain)?;
             }
             Trees::OfHosts(hosts) => hosts.restore(r, config, at)?,
@@ -242,7 +242,7 @@ impl OfHosts {
         let tree = config.of_tree();
         for row in rows.into_iter().skip(surplus) {
             let sections = Snapshot { templates: row.templates, usage: row.usage };
-            let drain = Drain::restore(&tree, &sections).map_err(|error| damaged(TREES, &error))?;
+            let drain = self.nursery.restored(&tree, &sections).map_err(|error| damaged(TREES, &error))?;
             let catalogue = Catalogue::known(row.published, format!("{at}/{}", row.host), &drain);
             let bytes = drain.state_bytes();
             self.bytes += bytes;

@@ -22,7 +22,7 @@ use crate::tree::{Cluster, Hasher, Serial, Tree, skeleton};
 #[derive(Clone, Debug)]
 pub(crate) struct Guarded {
     pub(crate) config: Config,
-    masker: Masker,
+    masker: Arc<Masker>,
     pub(crate) tree: Tree,
     pub(crate) fanout: Fanout,
     signatures: Signatures,
@@ -53,8 +53,17 @@ struct Scratch {
 impl Guarded {
     pub(crate) fn new(config: &Config) -> Result<Self, ConfigError> {
         config.validate()?;
-        Ok(Self {
-            masker: Masker::new(&config.masks)?,
+        Ok(Self::around(Arc::new(Masker::new(&config.masks)?), config))
+    }
+
+    /// The same configuration, without clusters and seeds; masks, which are costly to compile, are shared.
+    pub(crate) fn empty(&self) -> Self {
+        Self::around(Arc::clone(&self.masker), &self.config)
+    }
+
+    fn around(masker: Arc<Masker>, config: &Config) -> Self {
+        Self {
+            masker,
             tree: Tree::new(),
             fanout: Fanout::new(config.fanout, config.pin.iter().cloned()),
             signatures: Signatures::new(config.signature_cache),
@@ -65,7 +74,7 @@ impl Guarded {
             unknown: "".into(),
             scratch: Scratch::default(),
             config: config.clone(),
-        })
+        }
     }
 
     /// Adds a template before its first line; text that some template already covers changes nothing.

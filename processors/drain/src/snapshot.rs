@@ -98,7 +98,9 @@ impl Guarded {
         Snapshot { templates: encode(&templates), usage: encode(&usage) }
     }
 
-    pub(crate) fn restore(config: &Config, snapshot: &Snapshot) -> Result<Self, SnapshotError> {
+    /// The same configuration with the templates of a snapshot.
+    pub(crate) fn restored(&self, snapshot: &Snapshot) -> Result<Self, SnapshotError> {
+        let config = &self.config;
         let templates: Vec<TemplateRow> = decode("templates", &snapshot.templates)?;
         let usage: Usage = decode("usage", &snapshot.usage)?;
         let invalid = |expected, found: usize| Err(SnapshotError::Invalid { expected, found: found.to_string() });
@@ -133,7 +135,7 @@ impl Guarded {
                 touched: usage.touched,
             });
         }
-        let mut drain = Self::new(config)?;
+        let mut drain = self.empty();
         clusters.sort_by_key(|cluster| (cluster.touched, cluster.template.id));
         let surplus = clusters.len().saturating_sub(config.clusters_max);
         for cluster in clusters.into_iter().skip(surplus) {

@@ -94,7 +94,8 @@ fn examine(configuration: &Configuration, global: &Global) -> anyhow::Result<Vec
 fn parts(drain: &drain::Config, syslog: &syslog::Config, path: Option<&Path>) -> Finding {
     const WHAT: &str = "configuration";
     let place = path.map_or_else(|| "no file, the defaults hold".into(), |path| path.display().to_string());
-    let problem = drain.validate().err().map(|error| error_chain(&error)).or(syslog.check().err().map(|error| error_chain(&error)));
+    let whole = drain.clone().with_files().and_then(|drain| drain::Drain::new(&drain));
+    let problem = whole.err().map(|error| error_chain(&error)).or(syslog.check().err().map(|error| error_chain(&error)));
     match problem {
         None => Finding::ok(WHAT, place),
         Some(problem) => Finding::fail(WHAT, format!("{place}: {problem}"), "mend it; `nephoscope up` would not start"),

@@ -5,21 +5,16 @@
 
 use std::sync::LazyLock;
 
-use fancy_regex::{Regex, RegexBuilder};
 use regex::Regex as Classes;
 
 use super::ini::{Drain3Error, Drain3Settings};
-
-/// Steps that a mask may take over one line before it is given up there: Python would pin a core instead.
-const STEPS_MAX: usize = 200_000;
-/// Upper bound of a compiled mask.
-const MASK_BYTES_MAX: usize = 1 << 20;
+use super::rule::Rule;
 
 /// What is done to a line before it meets the tree.
 #[derive(Clone, Debug)]
 pub(crate) struct Masks {
     /// Patterns and what they become in a template.
-    rules: Vec<(Regex, String)>,
+    rules: Vec<(Rule, String)>,
     names: Vec<String>,
     delimiters: Vec<String>,
     /// What a parameter is in a template: prefix, `*`, suffix.
@@ -119,9 +114,8 @@ impl Masks {
         let written = |name: &str| format!("{}{name}{}", settings.mask_prefix, settings.mask_suffix);
         let mut rules = Vec::new();
         for mask in &settings.masks {
-            let regex = RegexBuilder::new(&mask.pattern).backtrack_limit(STEPS_MAX).delegate_size_limit(MASK_BYTES_MAX).build();
-            let regex = regex.map_err(|source| Drain3Error::Pattern { name: mask.name.clone(), source: Box::new(source) })?;
-            rules.push((regex, written(&mask.name)));
+            let rule = Rule::new(&mask.pattern).map_err(|source| Drain3Error::Pattern { name: mask.name.clone(), source })?;
+            rules.push((rule, written(&mask.name)));
         }
         Ok(Self {
             rules,
@@ -141,10 +135,8 @@ impl Masks {
     pub(crate) fn read(&self, line: &str, bounds: &Bounds, masked: &mut Masked) {
         let head = line.get(..line.floor_char_boundary(bounds.line_bytes_max.min(line.len()))).unwrap_or_default();
         masked.begin(head, line.len());
-        for (regex, written) in &self.rules {
-            // A mask that runs out of steps finds no more in this line.
-            masked
-                .substitute(written, |text, from| regex.find_from_pos(text, from).ok().flatten().map(|found| (found.start(), found.end())));
+        for (rule, written) in &self.rules {
+            masked.substitute(written, |text, from| rule.find(text, from));
         }
         let trimmed = masked.text.trim_matches(is_space);
         let (start, end) = (masked.text.len() - masked.text.trim_start_matches(is_space).len(), trimmed.len());

@@ -70,19 +70,28 @@ impl Reference {
             templates_bytes_max: TOKENS_BYTES_MAX,
             nodes_max: clusters_max.saturating_mul(2 * NODES_PER_CLUSTER),
         };
-        Ok(Self {
-            drain3: Drain3::bounded(&settings, bounds, clusters_max)?,
+        Ok(Self::around(Drain3::bounded(&settings, bounds, clusters_max)?, config.learn))
+    }
+
+    /// The same settings, without clusters and seeds.
+    pub(crate) fn empty(&self) -> Self {
+        Self::around(self.drain3.empty(), self.learn)
+    }
+
+    fn around(drain3: Drain3, learn: bool) -> Self {
+        Self {
+            explosion: ExplosionGuard::new(drain3.clusters_max),
+            drain3,
+            learn,
             about: BTreeMap::new(),
             by_id: HashMap::default(),
-            explosion: ExplosionGuard::new(clusters_max),
-            learn: config.learn,
             touches: 0,
             seeds: Vec::new(),
             unknown: "".into(),
             params: Params::default(),
             events: Vec::new(),
             change: None,
-        })
+        }
     }
 
     fn clusters_max(config: &Config, settings: &Drain3Settings) -> usize {

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::branches::{NodeRow, Number, Place};
 use super::reference::{About, Reference};
 use super::{Cluster, cost};
-use crate::config::{CLUSTERS_CEILING, Config};
+use crate::config::CLUSTERS_CEILING;
 use crate::explosion::ExplosionGuard;
 use crate::snapshot::{Snapshot, SnapshotError, decode, encode};
 use crate::template::TemplateId;
@@ -67,8 +67,8 @@ impl Reference {
         Snapshot { templates: encode(&templates), usage: encode(&usage) }
     }
 
-    /// Comes back from a snapshot; under a smaller cap the least recent clusters are left out.
-    pub(crate) fn restore(config: &Config, snapshot: &Snapshot) -> Result<Self, SnapshotError> {
+    /// The same settings with the clusters of a snapshot; under a smaller cap the least recent ones are left out.
+    pub(crate) fn restored(&self, snapshot: &Snapshot) -> Result<Self, SnapshotError> {
         let templates: Templates = decode("templates", &snapshot.templates)?;
         let usage: Usage = decode("usage", &snapshot.usage)?;
         let invalid = |expected, found: usize| Err(SnapshotError::Invalid { expected, found: found.to_string() });
@@ -79,7 +79,7 @@ impl Reference {
         if count > CLUSTERS_CEILING || usage.evictions.len() > CLUSTERS_CEILING {
             return invalid("at most 65536 clusters and evictions", count.max(usage.evictions.len()));
         }
-        let mut reference = Self::new(config)?;
+        let mut reference = self.empty();
         let drain3 = &mut reference.drain3;
         let Some(branches) = drain3.branches.restored(&templates.branches) else {
             return invalid("branches behind their parents, each once", templates.branches.len());
