@@ -25,6 +25,8 @@ const RESOLVE_AFTER_MS: i64 = 900_000;
 const EXPLOSION_EVERY_MS: i64 = 60_000;
 /// Bytes of a template in an alert.
 const TEMPLATE_BYTES_MAX: usize = 1_024;
+/// Bytes of a line in an alert.
+const LINE_BYTES_MAX: usize = 512;
 
 const SEVERE_LOG: &str = "SevereLog";
 const NEW_TEMPLATE: &str = "NewTemplate";
@@ -36,6 +38,8 @@ const TEMPLATE_EXPLOSION: &str = "TemplateExplosion";
 pub(crate) struct Facts<'a> {
     pub template_id: &'a str,
     pub template: &'a str,
+    /// The line itself: its values are what the template leaves out.
+    pub message: &'a str,
     pub app: Option<&'a str>,
     pub vm: Option<&'a str>,
     /// The line made its template.
@@ -171,7 +175,8 @@ impl Alarms {
     /// What the alerts of a line have in common.
     fn of_line(&self, line: &Line<'_>, facts: &Facts<'_>) -> AlertDraft {
         let template = if facts.template.is_empty() { "a line without a template" } else { facts.template };
-        let mut annotations = BTreeMap::from([("template".to_string(), cut(template).to_string())]);
+        let texts = [("template", cut(template)), ("line", prefix(facts.message, LINE_BYTES_MAX))];
+        let mut annotations: BTreeMap<_, _> = texts.map(|(key, text)| (key.to_string(), text.to_string())).into();
         annotations.extend(facts.app.map(|app| ("app".to_string(), app.to_string())));
         AlertDraft {
             severity: severity(line.severity),
@@ -286,5 +291,9 @@ fn of_app(facts: &Facts<'_>) -> String {
 }
 
 fn cut(template: &str) -> &str {
-    template.get(..template.floor_char_boundary(TEMPLATE_BYTES_MAX)).unwrap_or_default()
+    prefix(template, TEMPLATE_BYTES_MAX)
+}
+
+fn prefix(text: &str, bytes_max: usize) -> &str {
+    text.get(..text.floor_char_boundary(bytes_max)).unwrap_or_default()
 }

@@ -89,6 +89,7 @@ impl Processor for DrainProcessor {
         let facts = Facts {
             template_id: &self.line.log.template_id,
             template: &self.line.log.template,
+            message: raw.message,
             app: raw.app_name,
             vm: raw.attribute("vm"),
             is_new: matched == Some(Match::New),
