@@ -2,7 +2,7 @@
 //! schemas. <https://www.asyncapi.com/docs/reference/specification/v3.0.0>
 
 use schemas::{
-    Alert, LogRecord, ParsedLog, Subject, TemplateRecord,
+    Alert, LogRecord, ParsedLog, Subject, TemplateRecord, Verdict,
     cloudevents::{self, HEADERS, TRACE_HEADERS},
     topics::{self, Class, Cleanup, DLQ_SUFFIX, Layout, TOPICS, Topic},
 };
@@ -46,6 +46,7 @@ fn message(topic: &str) -> Option<Message> {
         topics::LOGS_RAW => avro("LogRecord", "A log line as it was received", LogRecord::SUBJECT),
         topics::LOGS_PARSED => avro("ParsedLog", "A log line as template and parameters", ParsedLog::SUBJECT),
         topics::LOGS_TEMPLATES => avro("TemplateRecord", "The last word on a template", TemplateRecord::SUBJECT),
+        topics::LOGS_VERDICTS => avro("Verdict", "A word on a template: faulty or normal", Verdict::SUBJECT),
         topics::ALERTS => Message {
             name: "Alert",
             title: "One word about one trouble",
@@ -69,6 +70,7 @@ const PROGRAMS: &[Program] = &[
     Program { part: "syslog", binary: "nephoscope-syslog", rejects: false },
     Program { part: "drain", binary: "nephoscope-drain", rejects: true },
     Program { part: "console", binary: "nephoscope", rejects: false },
+    Program { part: "verdict-oracle", binary: "nephoscope-verdict-oracle", rejects: true },
     Program { part: "runtime", binary: "every program", rejects: false },
 ];
 
