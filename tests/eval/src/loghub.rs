@@ -17,7 +17,7 @@ use drain::{Config, Drain};
 
 use crate::clock::thread_cpu;
 use crate::gates::Gates;
-use crate::report::{Mean, Outcome, Report, Row, Table, mean};
+use crate::report::{Gate, Mean, Outcome, Report, Row, Table, mean};
 use accuracy::Scores;
 use dataset::Dataset;
 pub use prediction::View;
@@ -76,11 +76,8 @@ pub fn run(data: &Path, options: &Options, gates: &Gates) -> anyhow::Result<Outc
     text += &table(&rows, options).render();
     text += &format!("{} systems, {} folders without a structured file skipped\n", rows.len(), found.skipped);
     let gates = gates.check(SUITE, &rows);
-    for gate in &gates {
-        let verdict = if gate.pass { "reached" } else { "MISSED" };
-        text += &format!("gate {} ≥ {:.4}: {:.4} {verdict}\n", gate.name, gate.target, gate.value);
-    }
-    let mean = vec![Mean { mode: options.mode.name(), metrics: means }];
+    text += &gates.iter().map(Gate::line).collect::<String>();
+    let mean = vec![Mean { mode: options.mode.name().into(), metrics: means }];
     Ok(Outcome { text, report: Report { suite: SUITE, rows, mean, gates } })
 }
 
@@ -102,7 +99,7 @@ fn evaluate(dataset: &Dataset, options: &Options) -> anyhow::Result<(Row, String
         ("groups_true", scores.groups_true as f64),
         ("lines_per_second", speed(&mut drain, &dataset.lines)),
     ];
-    let row = Row { set: dataset.name.clone(), mode: options.mode.name(), metrics: metrics.into() };
+    let row = Row { set: dataset.name.clone(), mode: options.mode.name().into(), metrics: metrics.into() };
     Ok((row, misses::describe(&predicted, &dataset.truth)))
 }
 
