@@ -22,8 +22,10 @@ pub mod incident;
 mod log_view;
 pub mod logs;
 mod raw_bytes;
+pub mod template;
 pub mod time;
 pub mod topics;
+pub mod verdict;
 mod wire;
 
 pub use alert::{Alert, AlertStatus, Evidence, Model, Severity};
@@ -33,4 +35,6 @@ pub use log_view::LogRecordView;
 pub use logs::{
     ChangeKind, LogRecord, LogSource, MatchKind, Parameter, ParseStatus, ParsedLog, SourceKind, TemplateChange, TemplateRecord, TimeSource,
 };
+pub use template::{TemplateId, canonical};
 pub use time::EventTime;
+pub use verdict::{FailureClass, Verdict, VerdictKind, VerdictScope};

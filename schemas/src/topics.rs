@@ -111,6 +111,8 @@ pub const LOGS_RAW: &str = "logs.raw.v1";
 pub const LOGS_PARSED: &str = "logs.parsed.v1";
 /// The table of templates.
 pub const LOGS_TEMPLATES: &str = "logs.templates.v1";
+/// Verdicts on templates.
+pub const LOGS_VERDICTS: &str = "logs.verdicts.v1";
 /// Alerts.
 pub const ALERTS: &str = "alerts.v1";
 /// Incidents.
@@ -154,8 +156,16 @@ pub const TOPICS: &[Topic] = &[
         class: Class::Table,
         key: "template id",
         written_by: &["drain"],
-        read_by: &["console"],
+        read_by: &["console", "verdict-oracle"],
         about: "the last word on each template (Avro, compacted)",
+    },
+    Topic {
+        name: LOGS_VERDICTS,
+        class: Class::Table,
+        key: "template id/operator or template id/model",
+        written_by: &["console", "verdict-oracle"],
+        read_by: &["console", "verdict-oracle"],
+        about: "which templates tell of a failure, by people and models (Avro, compacted)",
     },
     Topic {
         name: ALERTS,

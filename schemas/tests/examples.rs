@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeSet, fs, path::PathBuf};
 
-use schemas::{Alert, Incident, LogRecord, ParsedLog, Subject, TemplateRecord, alert, incident};
+use schemas::{Alert, Incident, LogRecord, ParsedLog, Subject, TemplateRecord, Verdict, alert, incident};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
@@ -51,6 +51,11 @@ fn parsed_lines() {
 #[test]
 fn templates() {
     round_trip::<TemplateRecord>();
+}
+
+#[test]
+fn verdicts() {
+    round_trip::<Verdict>();
 }
 
 #[test]

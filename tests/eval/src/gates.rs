@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::Context;
 use serde::Deserialize;
 
-use crate::report::{Gate, Row, mean};
+use crate::report::{Bound, Gate, Row, mean};
 
 /// All gates, by suite.
 #[derive(Clone, Debug, Deserialize)]
@@ -18,8 +18,14 @@ struct Group {
     /// The sets; checked only if all are present. Empty = whatever is present.
     #[serde(default)]
     sets: Vec<String>,
+    /// The mode whose rows are checked; every mode if none is named.
+    mode: Option<String>,
     /// Metric to the least value of its mean.
+    #[serde(default)]
     at_least: BTreeMap<String, f64>,
+    /// Metric to the greatest value of its mean.
+    #[serde(default)]
+    at_most: BTreeMap<String, f64>,
 }
 
 impl Gates {
@@ -28,19 +34,22 @@ impl Gates {
         toml::from_str(include_str!("../gates.toml")).context("reading gates.toml")
     }
 
-    /// Checks the rows of one mode of a suite.
+    /// Checks the rows of a suite.
     pub(crate) fn check(&self, suite: &str, rows: &[Row]) -> Vec<Gate> {
         let mut gates = Vec::new();
         for (name, group) in self.0.get(suite).into_iter().flatten() {
-            let chosen = rows.iter().filter(|row| group.sets.is_empty() || group.sets.contains(&row.set));
+            let is_mode = |row: &&Row| group.mode.as_ref().is_none_or(|mode| *mode == row.mode);
+            let chosen = rows.iter().filter(is_mode).filter(|row| group.sets.is_empty() || group.sets.contains(&row.set));
             let (count, wanted) = (chosen.clone().count(), group.sets.len());
             if count == 0 || count < wanted {
                 continue;
             }
             let means = mean(chosen);
-            for (metric, &target) in &group.at_least {
+            let least = group.at_least.iter().map(|target| (target, Bound::AtLeast));
+            let most = group.at_most.iter().map(|target| (target, Bound::AtMost));
+            for ((metric, &target), bound) in least.chain(most) {
                 let value = means.get(metric.as_str()).copied().unwrap_or(f64::NAN);
-                gates.push(Gate { name: format!("{name}.{metric}"), value, target, pass: value >= target });
+                gates.push(Gate { name: format!("{name}.{metric}"), value, target, bound, pass: bound.holds(value, target) });
             }
         }
         gates
@@ -52,7 +61,16 @@ mod tests {
     use super::*;
 
     fn row(set: &str, ga: f64) -> Row {
-        Row { set: set.into(), mode: "m", metrics: [("ga", ga)].into() }
+        Row { set: set.into(), mode: "m".into(), metrics: [("ga", ga)].into() }
+    }
+
+    #[test]
+    fn a_group_may_name_its_mode_and_bound_from_above() {
+        let gates: Gates =
+            toml::from_str("[s.a]\nmode = \"m\"\nat_most = { ga = 0.5 }\n[s.b]\nmode = \"n\"\nat_least = { ga = 0.5 }").unwrap();
+        let passed: Vec<bool> = [0.4, 0.6].map(|ga| gates.check("s", &[row("A", ga)])[0].pass).into();
+        assert_eq!(passed, [true, false]);
+        assert_eq!(gates.check("s", &[row("A", 0.4)]).len(), 1, "no row has mode n");
     }
 
     #[test]

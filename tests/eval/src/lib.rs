@@ -7,7 +7,10 @@
 mod clock;
 mod gates;
 pub mod loghub;
+pub mod nab;
 mod report;
+mod timestamp;
+pub mod vmft_lad;
 
 pub use gates::Gates;
-pub use report::{Gate, Mean, Metrics, Outcome, Report, Row, Table};
+pub use report::{Bound, Gate, Mean, Metrics, Outcome, Report, Row, Table};

@@ -18,7 +18,7 @@ use drain::{Config, Drain, Drain3, Drain3Settings};
 
 use crate::clock::thread_cpu;
 use crate::gates::Gates;
-use crate::report::{Mean, Outcome, Report, Row, Table, mean};
+use crate::report::{Gate, Mean, Outcome, Report, Row, Table, mean};
 use accuracy::Scores;
 use dataset::Dataset;
 pub use prediction::View;
@@ -97,11 +97,8 @@ pub fn run(data: &Path, options: &Options, gates: &Gates) -> anyhow::Result<Outc
     text += &format!("{} systems, {} folders without a structured file skipped\n", rows.len(), found.skipped);
     // The gates are what ours must reach; the reference is what it is.
     let gates = if options.mode == Mode::Guarded { gates.check(SUITE, &rows) } else { Vec::new() };
-    for gate in &gates {
-        let verdict = if gate.pass { "reached" } else { "MISSED" };
-        text += &format!("gate {} ≥ {:.4}: {:.4} {verdict}\n", gate.name, gate.target, gate.value);
-    }
-    let mean = vec![Mean { mode: options.mode.name(), metrics: means }];
+    text += &gates.iter().map(Gate::line).collect::<String>();
+    let mean = vec![Mean { mode: options.mode.name().into(), metrics: means }];
     Ok(Outcome { text, report: Report { suite: SUITE, rows, mean, gates } })
 }
 
@@ -146,7 +143,7 @@ fn evaluate(dataset: &Dataset, options: &Options, settings: &Drain3Settings) -> 
         ("groups_true", scores.groups_true as f64),
         ("lines_per_second", lines_per_second),
     ];
-    let row = Row { set: dataset.name.clone(), mode: options.mode.name(), metrics: metrics.into() };
+    let row = Row { set: dataset.name.clone(), mode: options.mode.name().into(), metrics: metrics.into() };
     Ok((row, misses::describe(&predicted, &dataset.truth)))
 }
 

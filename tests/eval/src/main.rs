@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
-use eval::{Gates, loghub};
+use eval::{Gates, loghub, nab, vmft_lad};
 
 /// Prints every accuracy the documentation claims, from public data.
 #[derive(Parser)]
@@ -24,6 +24,20 @@ enum Suite {
         #[command(flatten)]
         options: loghub::Options,
     },
+    /// Anomalies of numeric series: the Numenta Anomaly Benchmark, `data/<category>/<file>.csv` and `labels/combined_windows.json`.
+    Nab {
+        #[command(flatten)]
+        common: Common,
+        #[command(flatten)]
+        options: nab::Options,
+    },
+    /// Failures of virtual machines foreseen: VMFT-LAD, `data/<set>/*.csv`, `templates.csv` and `published/`.
+    VmftLad {
+        #[command(flatten)]
+        common: Common,
+        #[command(flatten)]
+        options: vmft_lad::Options,
+    },
 }
 
 #[derive(Args)]
@@ -40,8 +54,12 @@ struct Common {
 }
 
 fn main() -> anyhow::Result<ExitCode> {
-    let Suite::Loghub { common, options } = Cli::parse().suite;
-    let outcome = loghub::run(&common.data, &options, &Gates::shipped()?)?;
+    let gates = Gates::shipped()?;
+    let (outcome, common) = match Cli::parse().suite {
+        Suite::Loghub { common, options } => (loghub::run(&common.data, &options, &gates)?, common),
+        Suite::Nab { common, options } => (nab::run(&common.data, &options, &gates)?, common),
+        Suite::VmftLad { common, options } => (vmft_lad::run(&common.data, &options, &gates)?, common),
+    };
     print!("{}", outcome.text);
     if let Some(path) = &common.json {
         let json = serde_json::to_string_pretty(&outcome.report).context("encoding the report")?;

@@ -14,7 +14,7 @@ pub struct Row {
     /// Name of its folder.
     pub set: String,
     /// Mode of the detector.
-    pub mode: &'static str,
+    pub mode: String,
     /// Its numbers.
     pub metrics: Metrics,
 }
@@ -23,7 +23,7 @@ pub struct Row {
 #[derive(Clone, Debug, Serialize)]
 pub struct Mean {
     /// Mode of the detector.
-    pub mode: &'static str,
+    pub mode: String,
     /// The means.
     pub metrics: Metrics,
 }
@@ -37,8 +37,51 @@ pub struct Gate {
     pub value: f64,
     /// What must be reached.
     pub target: f64,
+    /// From which side.
+    pub bound: Bound,
     /// Whether it was.
     pub pass: bool,
+}
+
+impl Gate {
+    /// For people.
+    pub(crate) fn line(&self) -> String {
+        let verdict = if self.pass { "reached" } else { "MISSED" };
+        format!("gate {} {} {}: {} {verdict}\n", self.name, self.bound.sign(), number(self.target), number(self.value))
+    }
+}
+
+/// Which side of a target is good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Bound {
+    /// The target or more.
+    AtLeast,
+    /// The target or less.
+    AtMost,
+}
+
+impl Bound {
+    fn sign(self) -> char {
+        match self {
+            Self::AtLeast => '≥',
+            Self::AtMost => '≤',
+        }
+    }
+
+    /// Whether a value reaches a target; one that is not a number does not.
+    pub(crate) fn holds(self, value: f64, target: f64) -> bool {
+        match self {
+            Self::AtLeast => value >= target,
+            Self::AtMost => value <= target,
+        }
+    }
+}
+
+/// At most six decimals, no needless ones.
+fn number(value: f64) -> String {
+    let text = format!("{value:.6}");
+    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').into() } else { text }
 }
 
 /// The JSON of a suite.

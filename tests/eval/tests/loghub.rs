@@ -98,7 +98,7 @@ fn drain3_groups_as_drain3_does_with_and_without_its_settings() {
     let options = Options { mode: Mode::Drain3, ..OPTIONS };
     let outcome = evaluate(folder.path(), &options);
     let good = &outcome.report.rows[0];
-    assert_eq!((good.mode, good.metrics["ga"], good.metrics["pa"]), ("drain3", 1.0, 1.0));
+    assert_eq!((good.mode.as_str(), good.metrics["ga"], good.metrics["pa"]), ("drain3", 1.0, 1.0));
     assert!(outcome.report.gates.is_empty(), "the reference has nothing to reach");
     let ini = folder.path().join("drain3.ini");
     std::fs::write(&ini, "[DRAIN]\nsim_th = 1\n").expect("file");

@@ -2,7 +2,7 @@
 //! schemas. <https://www.asyncapi.com/docs/reference/specification/v3.0.0>
 
 use schemas::{
-    Alert, Incident, LogRecord, ParsedLog, Subject, TemplateRecord,
+    Alert, Incident, LogRecord, ParsedLog, Subject, TemplateRecord, Verdict,
     cloudevents::{self, HEADERS, TRACE_HEADERS},
     topics::{self, Cleanup, DLQ_SUFFIX, Layout, TOPICS, Topic},
 };
@@ -60,6 +60,7 @@ fn message(topic: &str) -> Option<Message> {
         topics::LOGS_RAW => avro("LogRecord", "A log line as it was received", LogRecord::SUBJECT),
         topics::LOGS_PARSED => avro("ParsedLog", "A log line as template and parameters", ParsedLog::SUBJECT),
         topics::LOGS_TEMPLATES => avro("TemplateRecord", "The last word on a template", TemplateRecord::SUBJECT),
+        topics::LOGS_VERDICTS => avro("Verdict", "A word on a template: faulty or normal", Verdict::SUBJECT),
         topics::ALERTS => json("Alert", "One word about one trouble", "alerts", alert_headers),
         topics::INCIDENTS => json("Incident", "All that is known about one story", "incidents", incident_headers),
         _ => return None,
@@ -89,6 +90,7 @@ const PROGRAMS: &[Program] = &[
     Program { part: "drain", binary: "nephoscope-drain", rejects: true },
     Program { part: "incident", binary: "nephoscope-incident", rejects: true },
     Program { part: "console", binary: "nephoscope", rejects: false },
+    Program { part: "verdict-oracle", binary: "nephoscope-verdict-oracle", rejects: true },
     Program { part: "runtime", binary: "every program", rejects: false },
 ];
 
