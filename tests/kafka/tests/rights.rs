@@ -16,7 +16,7 @@ const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/kafka.md");
 const PATIENCE: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_millis(100);
 /// The binaries, each with a user of its own name.
-const PARTS: [&str; 2] = ["syslog", "drain"];
+const PARTS: [&str; 3] = ["syslog", "drain", "incident"];
 
 /// One line of the page: `acls USER ARGUMENTS…`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,7 +110,7 @@ impl Installation {
     fn new() -> Option<Self> {
         let here = std::env::current_exe().expect("a test has a path");
         let binaries: PathBuf = here.ancestors().nth(2).expect("target/release/deps/rights-…").into();
-        let missing = ["nephoscope", "nephoscope-syslog", "nephoscope-drain"].into_iter().find(|name| !binaries.join(name).is_file());
+        let missing = ["nephoscope", "nephoscope-syslog", "nephoscope-drain", "nephoscope-incident"].into_iter().find(|name| !binaries.join(name).is_file());
         if let Some(name) = missing {
             println!("SKIPPED: {name} was not built with this test");
             return None;
