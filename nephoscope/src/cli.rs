@@ -115,7 +115,25 @@ pub enum Store {
         after_help = "Examples:\n  nephoscope store check\n  nephoscope --data-dir /tmp/nephoscope --json store check\n\nExit codes: 0 everything can be read, 1 it cannot."
     )]
     Check,
+    /// Cut each damaged partition to its last good chunk; the offsets that go are published as a loss and never used again
+    #[command(after_help = STORE_REPAIR_EXAMPLES)]
+    Repair(StoreRepair),
 }
+
+/// `store repair`.
+#[derive(Debug, Args)]
+pub struct StoreRepair {
+    /// Do it; without this, only say what would go
+    #[arg(long)]
+    pub yes: bool,
+}
+
+const STORE_REPAIR_EXAMPLES: &str = "\
+Examples:
+  nephoscope store repair        what would go
+  nephoscope store repair --yes  cut it off
+
+Exit codes: 0 everything can be read now, 1 it cannot.";
 
 /// `demo`.
 #[derive(Debug, Args)]

@@ -147,7 +147,9 @@ fn every_command_explains_itself() {
         "dlq replay",
         "state show",
         "state reset",
+        "state skip",
         "store check",
+        "store repair",
         "doctor",
         "health",
     ];
@@ -305,6 +307,34 @@ fn a_running_instance_and_its_store_give_the_same_answers() {
     assert!(instance.run(&["dlq", "replay", "logs.raw.v1"]).err.contains("needs a running instance"));
     let check = instance.json(&["store", "check"]);
     assert_eq!(check["findings"], Value::Array(vec![]));
+}
+
+#[test]
+fn a_damaged_store_is_repaired_and_the_loss_is_told() {
+    let mut instance = Instance::start();
+    for n in 0..20 {
+        instance.log(6, "web-1", &format!("health check passed in {n} ms"));
+    }
+    let lines = || instance.run(&["tail", "logs", "--last", "100", "--no-follow"]).out.lines().count();
+    until("the lines come", || (lines() == 20).then_some(()));
+    instance.stop();
+    let mut segments: Vec<_> = std::fs::read_dir(instance.path("data/log/logs.raw.v1/0")).expect("a log").flatten().collect();
+    segments.sort_by_key(std::fs::DirEntry::path);
+    let path = segments.last().expect("a segment").path();
+    let mut bytes = std::fs::read(&path).expect("reads");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&path, bytes).expect("writes");
+
+    let shown = instance.run(&["store", "repair"]);
+    assert_eq!(shown.code, 1, "{}", shown.out);
+    assert!(shown.out.contains("is damaged at byte") && shown.err.contains("nothing has been changed"), "{}{}", shown.out, shown.err);
+    let repaired = instance.json(&["store", "repair", "--yes"]);
+    let lost = &repaired["findings"][0]["lost"];
+    assert!(lost["to"].as_u64() > lost["from"].as_u64(), "{repaired}");
+    assert_eq!(instance.run(&["store", "check"]).code, 0);
+    let alerts = instance.json(&["alerts", "list"]);
+    assert_eq!((&alerts[0]["name"], &alerts[0]["labels"]["topic"]), (&"NephoscopeDataLoss".into(), &"logs.raw.v1".into()), "{alerts}");
 }
 
 #[test]

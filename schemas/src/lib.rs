@@ -1,7 +1,7 @@
 //! The contract on the wire: what stands on each topic, and how it is written there.
 //!
 //! * **Data topics** carry Avro in [single-object encoding](codec): each value names its own schema, so no registry is needed.
-//! * **Alert topics** carry one JSON object per record with [CloudEvents](cloudevents) headers, so that any tool can subscribe.
+//! * **Alert topics** (alerts, incidents) carry one JSON object per record with [CloudEvents](cloudevents) headers, so that any tool can subscribe.
 //! * `avsc/<subject>/v<N>.avsc` are the published Avro schemas, frozen by `avsc/LOCK`, and `json/<subject>/v<N>.schema.json` those of JSON topics;
 //!   `examples/` shows each of them at its usual, least and worst, and every processor is tested on all of them.
 //! * [`topics`] is the table of all topics: key, partitions, retention, who writes and who reads.
@@ -18,6 +18,7 @@
 pub mod alert;
 pub mod cloudevents;
 pub mod codec;
+pub mod incident;
 mod log_view;
 pub mod logs;
 mod raw_bytes;
@@ -27,6 +28,7 @@ mod wire;
 
 pub use alert::{Alert, AlertStatus, Evidence, Model, Severity};
 pub use codec::{CodecError, Subject};
+pub use incident::{Cause, Incident, IncidentAction, IncidentAlert, IncidentStatus, Node, NodeKind, TimelineEntry, TimelineKind};
 pub use log_view::LogRecordView;
 pub use logs::{
     ChangeKind, LogRecord, LogSource, MatchKind, Parameter, ParseStatus, ParsedLog, SourceKind, TemplateChange, TemplateRecord, TimeSource,

@@ -113,6 +113,8 @@ pub const LOGS_PARSED: &str = "logs.parsed.v1";
 pub const LOGS_TEMPLATES: &str = "logs.templates.v1";
 /// Alerts.
 pub const ALERTS: &str = "alerts.v1";
+/// Incidents.
+pub const INCIDENTS: &str = "incidents.v1";
 /// Suffix of a topic's dead letters.
 pub const DLQ_SUFFIX: &str = ".dlq";
 
@@ -160,8 +162,16 @@ pub const TOPICS: &[Topic] = &[
         class: Class::Alerts,
         key: "fingerprint",
         written_by: &["drain", "runtime"],
-        read_by: &["console", "anyone"],
+        read_by: &["incident", "console", "anyone"],
         about: "alerts (JSON, CloudEvents headers)",
+    },
+    Topic {
+        name: INCIDENTS,
+        class: Class::Alerts,
+        key: "incident id",
+        written_by: &["incident"],
+        read_by: &["console", "anyone"],
+        about: "alerts of one story together, with what probably caused them (JSON, CloudEvents headers)",
     },
 ];
 

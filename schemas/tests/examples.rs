@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeSet, fs, path::PathBuf};
 
-use schemas::{Alert, LogRecord, ParsedLog, Subject, TemplateRecord, alert};
+use schemas::{Alert, Incident, LogRecord, ParsedLog, Subject, TemplateRecord, alert, incident};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
@@ -61,6 +61,18 @@ fn alerts() {
         sanitized.sanitize().unwrap_or_else(|error| panic!("{name}: {error}"));
         assert_eq!(sanitized, alert, "{name} is as published: within the limits, nothing to escape");
         assert_eq!(alert.fingerprint, alert::fingerprint(&alert.name, &alert.labels), "{name}");
+    }
+}
+
+#[test]
+fn incidents() {
+    for (name, example) in examples("incidents") {
+        let incident: Incident = read(&name, &example);
+        let mut sanitized = incident.clone();
+        sanitized.sanitize();
+        assert_eq!(sanitized, incident, "{name} is as published: within the limits, nothing to escape");
+        let first = incident.alerts.first().unwrap_or_else(|| panic!("{name} has alerts"));
+        assert_eq!(incident.id, incident::incident_id(&first.fingerprint, first.started_at), "{name}");
     }
 }
 

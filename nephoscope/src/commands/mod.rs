@@ -38,6 +38,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Doctor(args) => return doctor::run(args.subject, global, &mut out),
         Command::Health(args) => return health::run(args, global, &mut out),
         Command::Store(Store::Check) => return store::check(global, &mut out),
+        Command::Store(Store::Repair(args)) => return store::repair(args, global, &mut out),
         Command::State(State::Reset(args)) => return state::reset(args, global, &mut out),
         Command::State(State::Skip(args)) => return state::skip(args, global, &mut out),
         Command::Tail(args) => tail::run(args, &origin()?, &redactor()?, &mut out),

@@ -1,17 +1,18 @@
 //! Ours beside the crates `logdrain` and `drain3` and, where Python has it, Drain3 0.9.11, on the same lines in one run.
 //!
-//! `cargo bench -p nephoscope-drain --bench peers -- [--data DIR] [--repeat N] [--unique N] [--python PATH]`
+//! `cargo bench -p nephoscope-drain --bench peers -- [--data DIR] [--repeat N] [--unique N] [--python PATH] [--ini FILE]`
 //!
 //! Without `--data` the lines are generated; DIR holds folders `<System>/<System>_2k.log`. Speeds are lines per second of this thread's
 //! CPU time, so that another process on the machine changes little; what counts are the ratios. "raw" are the lines as they are,
-//! "masked" the same lines with our masks applied, so that all parsers see equal text.
+//! "masked" the same lines with our masks applied, so that all parsers see equal text. FILE is a `drain3.ini`, for Drain3 and for ours in
+//! its mode alike.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use drain::{Config, Drain, Masker};
+use drain::{Config, Drain, Masker, Mode};
 use rustix::time::{ClockId, clock_gettime};
 
 struct Options {
@@ -19,11 +20,12 @@ struct Options {
     repeat: usize,
     unique: usize,
     python: String,
+    ini: Option<PathBuf>,
 }
 
 impl Options {
     fn read() -> Self {
-        let mut options = Self { data: None, repeat: 500, unique: 1_000_000, python: "python3".into() };
+        let mut options = Self { data: None, repeat: 500, unique: 1_000_000, python: "python3".into(), ini: None };
         let mut args = std::env::args().skip(1);
         while let Some(arg) = args.next() {
             let mut value = || args.next().unwrap_or_else(|| panic!("{arg}: expected a value"));
@@ -32,9 +34,10 @@ impl Options {
                 "--repeat" => options.repeat = value().parse().expect("--repeat: expected a number"),
                 "--unique" => options.unique = value().parse().expect("--unique: expected a number"),
                 "--python" => options.python = value(),
+                "--ini" => options.ini = Some(value().into()),
                 // Cargo passes this one to every bench.
                 "--bench" => {}
-                _ => panic!("{arg}: expected --data, --repeat, --unique or --python"),
+                _ => panic!("{arg}: expected --data, --repeat, --unique, --python or --ini"),
             }
         }
         options
@@ -60,9 +63,17 @@ fn main() {
     print_row("drain3 (crate), raw", &measure_drain3(&raw, passes), Some(&ours));
     print_row("drain3 (crate), masked", &measure_drain3(&masked, passes), Some(&ours_masked));
     for (kind, lines, ours) in [("raw", &raw, &ours), ("masked", &masked, &ours_masked)] {
-        match measure_python(&options.python, lines) {
+        match measure_python(&options.python, None, lines) {
             Some(speed) => print_row(&format!("Drain3 (Python), {kind}"), &speed, Some(ours)),
             None => println!("Drain3 (Python), {kind}: skipped, {} cannot import drain3", options.python),
+        }
+    }
+    for ini in [None, options.ini.as_deref()].into_iter().take(1 + usize::from(options.ini.is_some())) {
+        let with = if ini.is_some() { "its masks" } else { "raw" };
+        let ours = measure_mode_drain3(&raw, ini, passes);
+        print_row(&format!("ours in mode drain3, {with}"), &ours, None);
+        if let Some(speed) = measure_python(&options.python, ini, &raw) {
+            print_row(&format!("Drain3 (Python), {with}"), &speed, Some(&ours));
         }
     }
     let masker = Masker::new(&[]).expect("no rules");
@@ -101,6 +112,18 @@ fn measure_ours(lines: &[String], passes: usize) -> Speed {
     Speed { cold, steady, templates: Some(drain.templates().count()) }
 }
 
+fn measure_mode_drain3(lines: &[String], ini: Option<&Path>, passes: usize) -> Speed {
+    let mut config = Config { mode: Mode::Drain3, ini: String::new(), ..Config::default() };
+    if let Some(ini) = ini {
+        config.files.ini = std::fs::read_to_string(ini).expect("--ini: expected a file");
+    }
+    let mut drain = Drain::new(&config).expect("--ini: expected settings of Drain3");
+    let (cold, steady) = measure(lines, passes, |line| {
+        std::hint::black_box(drain.parse(line, 0));
+    });
+    Speed { cold, steady, templates: Some(drain.templates().count()) }
+}
+
 fn measure_logdrain(lines: &[String], passes: usize) -> Speed {
     let miner = logdrain::Miner::builder().build().expect("valid");
     let (cold, steady) = measure(lines, passes, |line| {
@@ -119,12 +142,13 @@ fn measure_drain3(lines: &[String], passes: usize) -> Speed {
 }
 
 /// Python's CPU time per pass; `None` without Drain3.
-fn measure_python(python: &str, lines: &[String]) -> Option<Speed> {
+fn measure_python(python: &str, ini: Option<&Path>, lines: &[String]) -> Option<Speed> {
     const PASSES: usize = 3;
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/drain3_peer.py");
     let mut child = Command::new(python)
         .arg(script)
         .arg(PASSES.to_string())
+        .args(ini)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())

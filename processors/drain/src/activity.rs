@@ -213,9 +213,9 @@ impl Activity {
         }
     }
 
-    /// `from` has become a part of `into`: so has its activity, on every host.
-    pub fn merge(&mut self, from: TemplateId, into: TemplateId, at: EventTime) {
-        for (name, host) in &mut self.hosts {
+    /// `from` has become a part of `into`: so has its activity, on every host, or on `whose` alone.
+    pub fn merge(&mut self, whose: Option<&str>, from: TemplateId, into: TemplateId, at: EventTime) {
+        for (name, host) in self.hosts.iter_mut().filter(|(name, _)| whose.is_none_or(|whose| ***name == *whose)) {
             let Some(old) = host.tracks.remove(&from) else { continue };
             leave(name, from, &old, at, &mut self.findings);
             let touched = host.touch();

@@ -8,7 +8,8 @@ use stream_core::{AlertBook, AlertDraft, Offset, Outbox, Reject, TopicPartition}
 use crate::{
     activity::{Activity, BURST_Z, Finding, FindingKind, Line, SILENCE_SCORE},
     config::Config,
-    guarded::Drain,
+    drain::Drain,
+    forest::{Forest, Plot},
     template::TemplateId,
 };
 
@@ -24,6 +25,8 @@ const RESOLVE_AFTER_MS: i64 = 900_000;
 const EXPLOSION_EVERY_MS: i64 = 60_000;
 /// Bytes of a template in an alert.
 const TEMPLATE_BYTES_MAX: usize = 1_024;
+/// Bytes of a line in an alert.
+const LINE_BYTES_MAX: usize = 512;
 
 const SEVERE_LOG: &str = "SevereLog";
 const NEW_TEMPLATE: &str = "NewTemplate";
@@ -35,6 +38,8 @@ const TEMPLATE_EXPLOSION: &str = "TemplateExplosion";
 pub(crate) struct Facts<'a> {
     pub template_id: &'a str,
     pub template: &'a str,
+    /// The line itself: its values are what the template leaves out.
+    pub message: &'a str,
     pub app: Option<&'a str>,
     pub vm: Option<&'a str>,
     /// The line made its template.
@@ -59,22 +64,22 @@ pub(crate) struct Alarms {
     bucket_s: u32,
     /// When the last line was appended.
     pub appended_at: EventTime,
-    /// When an explosion was last told.
-    pub explosion_told_at: EventTime,
 }
 
 impl Alarms {
     pub(crate) fn new(at: TopicPartition, activity: Activity, book: AlertBook, config: &Config) -> Self {
-        Self { at, activity, book, bucket_s: config.activity.bucket_s, appended_at: EventTime::MIN, explosion_told_at: EventTime::MIN }
+        Self { at, activity, book, bucket_s: config.activity.bucket_s, appended_at: EventTime::MIN }
     }
 
-    /// A line has been parsed; `drain` knows what it changed.
-    pub(crate) fn on_line(&mut self, line: &Line<'_>, facts: &Facts<'_>, drain: &Drain, out: &mut Outbox) -> Result<(), Reject> {
+    /// A line has been parsed; the tree of its host knows what it changed.
+    pub(crate) fn on_line(&mut self, line: &Line<'_>, facts: &Facts<'_>, forest: &mut Forest, out: &mut Outbox) -> Result<(), Reject> {
+        let whose = (!forest.is_shared()).then_some(line.host);
+        let plot = forest.plot(line.host);
         if line.cluster != TemplateId::UNKNOWN {
             self.activity.count(line);
-            let superseded = drain.events().iter().filter(|event| event.superseded_by.is_some());
+            let superseded = plot.drain.events().iter().filter(|event| event.superseded_by.is_some());
             for from in superseded.map(|event| event.template.cluster_id).filter(|from| *from != line.cluster) {
-                self.activity.merge(from, line.cluster, line.time);
+                self.activity.merge(whose, from, line.cluster, line.time);
             }
         }
         match line.severity {
@@ -84,30 +89,36 @@ impl Alarms {
             }
             _ => {}
         }
-        let told_before = line.time.millis_since(self.explosion_told_at).saturating_abs() < EXPLOSION_EVERY_MS;
+        let told_before = line.time.millis_since(plot.explosion_told_at).saturating_abs() < EXPLOSION_EVERY_MS;
         if facts.is_held_off && !facts.is_history && !told_before {
-            self.explosion_told_at = line.time;
-            self.book.fire(self.explosion(line, drain), line.time, out)?;
+            plot.explosion_told_at = line.time;
+            self.book.fire(self.explosion(line, plot), line.time, out)?;
         }
-        self.tell_findings(facts.is_history, drain, out)
+        self.tell_findings(facts.is_history, forest, out)
     }
 
     /// Event time has come to `now`.
-    pub(crate) fn on_watermark(&mut self, now: EventTime, drain: &Drain, out: &mut Outbox) -> Result<(), Reject> {
+    pub(crate) fn on_watermark(&mut self, now: EventTime, forest: &Forest, out: &mut Outbox) -> Result<(), Reject> {
         self.activity.close_silent(now);
-        self.tell_findings(is_history(now, self.appended_at), drain, out)?;
+        self.tell_findings(is_history(now, self.appended_at), forest, out)?;
         self.book.on_watermark(now, out)
     }
 
     /// Begins and ends the alerts that the activity calls for. In history nothing begins: what still lasts when the
     /// present is reached is found again with its next bucket.
-    fn tell_findings(&mut self, is_history: bool, drain: &Drain, out: &mut Outbox) -> Result<(), Reject> {
+    fn tell_findings(&mut self, is_history: bool, forest: &Forest, out: &mut Outbox) -> Result<(), Reject> {
         let findings = self.activity.findings();
         if findings.is_empty() {
             return Ok(());
         }
-        let texts: BTreeMap<TemplateId, Arc<str>> = drain.templates().map(|template| (template.cluster_id, template.text)).collect();
+        let mut texts: BTreeMap<TemplateId, Arc<str>> = BTreeMap::new();
+        let mut whose = None;
         for finding in &findings {
+            if whose.is_none_or(|host: &str| host != finding.host && !forest.is_shared()) {
+                let templates = forest.drain(&finding.host).into_iter().flat_map(Drain::templates);
+                texts = templates.map(|template| (template.cluster_id, template.text)).collect();
+                whose = Some(&finding.host);
+            }
             let text = texts.get(&finding.cluster).map_or("a template that is forgotten by now", |text| &**text);
             match finding.kind {
                 FindingKind::BurstOver => self.over(TEMPLATE_BURST, finding, out)?,
@@ -164,7 +175,8 @@ impl Alarms {
     /// What the alerts of a line have in common.
     fn of_line(&self, line: &Line<'_>, facts: &Facts<'_>) -> AlertDraft {
         let template = if facts.template.is_empty() { "a line without a template" } else { facts.template };
-        let mut annotations = BTreeMap::from([("template".to_string(), cut(template).to_string())]);
+        let texts = [("template", cut(template)), ("line", prefix(facts.message, LINE_BYTES_MAX))];
+        let mut annotations: BTreeMap<_, _> = texts.map(|(key, text)| (key.to_string(), text.to_string())).into();
         annotations.extend(facts.app.map(|app| ("app".to_string(), app.to_string())));
         AlertDraft {
             severity: severity(line.severity),
@@ -178,13 +190,13 @@ impl Alarms {
         }
     }
 
-    fn explosion(&self, line: &Line<'_>, drain: &Drain) -> AlertDraft {
-        let templates = drain.templates().count();
+    fn explosion(&self, line: &Line<'_>, plot: &Plot) -> AlertDraft {
+        let (templates, instance) = (plot.drain.templates().count(), &plot.catalogue.instance);
         AlertDraft {
             name: TEMPLATE_EXPLOSION,
             severity: Severity::Warning,
-            labels: [("instance".to_string(), self.at.to_string())].into(),
-            message: format!("{}: new templates crowd out the known ones; none are learnt for 10 minutes", self.at),
+            labels: [("instance".to_string(), instance.clone())].into(),
+            message: format!("{instance}: new templates crowd out the known ones; none are learnt for 10 minutes"),
             description: "More than a quarter of all templates were evicted within 10 minutes. Some program writes lines that never \
                           repeat, or somebody floods the log. The host that wrote the newest such line stands in the annotations; \
                           its lines without a template have the id 0000000000000000. Masks or exclude_apps help for good."
@@ -279,5 +291,9 @@ fn of_app(facts: &Facts<'_>) -> String {
 }
 
 fn cut(template: &str) -> &str {
-    template.get(..template.floor_char_boundary(TEMPLATE_BYTES_MAX)).unwrap_or_default()
+    prefix(template, TEMPLATE_BYTES_MAX)
+}
+
+fn prefix(text: &str, bytes_max: usize) -> &str {
+    text.get(..text.floor_char_boundary(bytes_max)).unwrap_or_default()
 }

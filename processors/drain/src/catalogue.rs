@@ -1,12 +1,12 @@
 //! What has been published of each template: every change at once, its count every ten minutes while it is in use.
 
 use schemas::{EventTime, topics};
-use stream_core::{Outbox, Reject, SnapshotReader, SnapshotWriter, StateError, TopicName, TopicPartition};
+use stream_core::{Outbox, Reject, SnapshotReader, SnapshotWriter, StateError, TopicName};
 
 use crate::{
     change::{Change, ChangeKind, TemplateEvent},
     config::Config,
-    guarded::Drain,
+    drain::Drain,
     records::{report, template_record},
     template::TemplateId,
     tree::HashMap,
@@ -22,15 +22,16 @@ const ENTRY_BYTES_MAX: u64 = 18;
 #[derive(Debug)]
 pub(crate) struct Catalogue {
     published: HashMap<TemplateId, EventTime>,
-    at: TopicPartition,
+    /// Which tree, as it is told.
+    pub instance: String,
     topic: TopicName,
     /// Seeds were planted of which nobody has been told.
     has_seeds: bool,
 }
 
 impl Catalogue {
-    pub(crate) fn new(at: &TopicPartition) -> Self {
-        Self { published: HashMap::default(), at: at.clone(), topic: topics::LOGS_TEMPLATES.into(), has_seeds: true }
+    pub(crate) fn new(instance: String) -> Self {
+        Self { published: HashMap::default(), instance, topic: topics::LOGS_TEMPLATES.into(), has_seeds: true }
     }
 
     /// Publishes what a line of template `id` changed, or the template itself when that is due.
@@ -46,7 +47,7 @@ impl Catalogue {
         let is_due = self.published.get(&id).is_some_and(|at| now.millis_since(*at) >= REPORT_MS);
         if let Some(template) = is_due.then(|| drain.template(id)).flatten() {
             self.published.insert(id, now);
-            out.emit(&self.topic, id.to_string().as_bytes(), &report(&template, None, &self.at))?;
+            out.emit(&self.topic, id.to_string().as_bytes(), &report(&template, None, &self.instance))?;
         }
         Ok(())
     }
@@ -71,7 +72,7 @@ impl Catalogue {
         } else {
             self.published.insert(id, now);
         }
-        out.emit(&self.topic, id.to_string().as_bytes(), &template_record(event, &self.at))
+        out.emit(&self.topic, id.to_string().as_bytes(), &template_record(event, &self.instance))
     }
 
     /// The largest section that these caps allow.
@@ -79,16 +80,24 @@ impl Catalogue {
         (config.clusters_max as u64 + 1) * ENTRY_BYTES_MAX
     }
 
+    /// What has been published and when, by id.
+    pub(crate) fn published(&self) -> Vec<(TemplateId, EventTime)> {
+        let mut published: Vec<_> = self.published.iter().map(|(id, at)| (*id, *at)).collect();
+        published.sort_unstable();
+        published
+    }
+
     pub(crate) fn snapshot(&self, w: &mut SnapshotWriter) -> Result<(), StateError> {
-        let mut published: Vec<_> = self.published.iter().collect();
-        published.sort();
-        w.put(SECTION, &published)
+        w.put(SECTION, &self.published())
+    }
+
+    pub(crate) fn restore(r: &SnapshotReader<'_>, instance: String, drain: &Drain) -> Result<Self, StateError> {
+        Ok(Self::known(r.get(SECTION)?, instance, drain))
     }
 
     /// Templates that `drain` has and nobody has been told of are seeds.
-    pub(crate) fn restore(r: &SnapshotReader<'_>, at: &TopicPartition, drain: &Drain) -> Result<Self, StateError> {
-        let published: Vec<(TemplateId, EventTime)> = r.get(SECTION)?;
+    pub(crate) fn known(published: Vec<(TemplateId, EventTime)>, instance: String, drain: &Drain) -> Self {
         let published: HashMap<_, _> = published.into_iter().filter(|(id, _)| drain.template(*id).is_some()).collect();
-        Ok(Self { published, ..Self::new(at) })
+        Self { published, ..Self::new(instance) }
     }
 }

@@ -1,13 +1,23 @@
 //! Configuration of the template tree and its errors.
 
+use std::io::Read as _;
+
 use serde::{Deserialize, Serialize};
+
+use crate::drain3::Drain3Error;
 
 /// `[drain]`: how lines become templates. Every bound is on by default.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// Most clusters kept; beyond it the least recently matched one leaves. 4,096 templates cover a fleet of mixed hosts
-    /// in a few MB.
+    /// How lines become templates. `"drain3"` is there to compare with, and for those whose templates must stay what they are.
+    pub mode: Mode,
+    /// Settings of mode `drain3`: the file, as Drain3 reads it; empty: Drain3's defaults.
+    pub ini: String,
+    /// Whose lines share a tree. A fleet teaches one tree faster; tenants who must not see each other need their own.
+    pub tree_scope: TreeScope,
+    /// Most clusters kept of a tree; beyond it the least recently matched one leaves. 4,096 templates cover a fleet of mixed hosts
+    /// in a few MB; a tree of a single host keeps at most 1,024 of them.
     pub clusters_max: usize,
     /// Least share of equal content tokens for a line to join a cluster that must widen for it. One half: a line that shares less than
     /// that with a template has more that is its own than is the template's (.3 to .9 differ by .003 in grouping accuracy).
@@ -29,6 +39,8 @@ pub struct Config {
     pub pin: Vec<String>,
     /// Templates known from the start, with `<*>` for each parameter.
     pub seed_templates: Vec<String>,
+    /// A file of log lines that are learnt before the first line of the stream.
+    pub seed_logs: String,
     /// Programs whose lines are passed on without a template.
     pub exclude_apps: Vec<String>,
     /// Hosts whose activity is remembered, the least recently heard leaves: at 512 templates of 65 bytes each a full house
@@ -40,6 +52,46 @@ pub struct Config {
     pub warmup_min: u32,
     /// How often each template of a host is seen.
     pub activity: ActivityConfig,
+    /// What stands in the files that are named above: no keys of their own.
+    #[serde(skip_deserializing, skip_serializing_if = "Files::is_empty")]
+    pub files: Files,
+}
+
+/// `mode`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// Drain with guards: one configuration for all systems.
+    #[default]
+    Guarded,
+    /// Drain3 0.9.11, assignment for assignment.
+    Drain3,
+}
+
+/// `tree_scope`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TreeScope {
+    /// One tree for all hosts of a partition.
+    #[default]
+    Instance,
+    /// A tree for each host: what one host writes changes nothing for another.
+    Host,
+}
+
+/// The text of the files that a configuration names.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Files {
+    /// Of [`Config::ini`].
+    pub ini: String,
+    /// Of [`Config::seed_logs`].
+    pub seed_log: String,
+}
+
+impl Files {
+    fn is_empty(&self) -> bool {
+        self.ini.is_empty() && self.seed_log.is_empty()
+    }
 }
 
 /// `[drain.activity]`.
@@ -71,6 +123,9 @@ pub struct MaskRule {
 impl Default for Config {
     fn default() -> Self {
         Self {
+            mode: Mode::Guarded,
+            ini: "drain3.ini".into(),
+            tree_scope: TreeScope::Instance,
             clusters_max: 4096,
             sim_th: 0.5,
             fanout: 6,
@@ -81,11 +136,13 @@ impl Default for Config {
             masks: Vec::new(),
             pin: Vec::new(),
             seed_templates: Vec::new(),
+            seed_logs: String::new(),
             exclude_apps: Vec::new(),
             hosts_max: 1_500,
             warmup_lines: 1_000,
             warmup_min: 10,
             activity: ActivityConfig::default(),
+            files: Files::default(),
         }
     }
 }
@@ -97,9 +154,43 @@ const SIGNATURES_CEILING: usize = 1 << 22;
 /// With 256 tokens a template is at most 3,500 + 2 · 256 + 4 bytes, hence never cut at [`crate::template::TEXT_BYTES_MAX`],
 /// so equal texts and equal token sequences are the same thing.
 const LINE_BYTES_CEILING: usize = 3500;
-const TOKENS_CEILING: usize = 256;
+pub(crate) const TOKENS_CEILING: usize = 256;
+/// Clusters of the tree of a single host, and entries of its memo.
+const HOST_CLUSTERS_MAX: usize = 1_024;
+/// Largest file that is taken in.
+const FILE_BYTES_MAX: u64 = 16 << 20;
 
 impl Config {
+    /// Takes in the files that are named, once, at the start.
+    ///
+    /// # Errors
+    /// If one cannot be read.
+    pub fn with_files(mut self) -> Result<Self, ConfigError> {
+        let read = |key, path: &str| {
+            let unreadable = |source| ConfigError::File { key, path: path.into(), source };
+            let file = std::fs::File::open(path).map_err(unreadable)?;
+            let mut bytes = Vec::new();
+            file.take(FILE_BYTES_MAX).read_to_end(&mut bytes).map_err(unreadable)?;
+            Ok::<_, ConfigError>(String::from_utf8_lossy(&bytes).into_owned())
+        };
+        if self.mode == Mode::Drain3 && !self.ini.is_empty() {
+            self.files.ini = read("ini", &self.ini)?;
+        }
+        if !self.seed_logs.is_empty() {
+            self.files.seed_log = read("seed_logs", &self.seed_logs)?;
+        }
+        Ok(self)
+    }
+
+    /// The configuration of one tree.
+    pub(crate) fn of_tree(&self) -> Self {
+        let most = match self.tree_scope {
+            TreeScope::Instance => usize::MAX,
+            TreeScope::Host => HOST_CLUSTERS_MAX,
+        };
+        Self { clusters_max: self.clusters_max.min(most), signature_cache: self.signature_cache.min(most), ..self.clone() }
+    }
+
     /// Checks every bound; the error names key, expectation and value.
     pub fn validate(&self) -> Result<(), ConfigError> {
         let within = |key, found: usize, low: usize, high: usize, expected| {
@@ -133,6 +224,19 @@ pub enum ConfigError {
         /// The value that came.
         found: String,
     },
+    /// A file that cannot be read.
+    #[error("drain.{key}: expected a file that can be read, found {path}")]
+    File {
+        /// Key in `[drain]`.
+        key: &'static str,
+        /// The file.
+        path: String,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// A `drain3.ini` that cannot be used.
+    #[error(transparent)]
+    Drain3(#[from] Drain3Error),
     /// A user mask that does not compile.
     #[error("drain.masks: rule \"{name}\" is not a pattern the regex crate accepts")]
     Mask {
@@ -147,6 +251,13 @@ impl From<ConfigError> for stream_core::ConfigError {
     fn from(error: ConfigError) -> Self {
         match error {
             ConfigError::OutOfRange { key, expected, found } => Self { key: key.into(), expected: expected.into(), found },
+            ConfigError::File { key, path, source } => {
+                Self { key: key.into(), expected: "a file that can be read".into(), found: format!("{path}: {source}") }
+            }
+            ConfigError::Drain3(error) => {
+                let cause = std::error::Error::source(&error).map_or_else(String::new, |cause| format!(": {cause}"));
+                Self { key: "ini".into(), expected: "settings as Drain3 0.9.11 reads them".into(), found: format!("{error}{cause}") }
+            }
             ConfigError::Mask { name, source } => {
                 let found = format!("rule {name:?}: {source}");
                 Self { key: "masks".into(), expected: "patterns that the regex crate accepts".into(), found }

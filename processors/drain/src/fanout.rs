@@ -13,7 +13,7 @@ use crate::token::TokenKind;
 use crate::tree::{HashMap, Hasher, Serial};
 
 /// The index of holes. It holds live clusters only: whoever inserts or removes a cluster says so here.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Fanout {
     holes: HashMap<u64, Vec<Alternative>>,
     /// Distinct words that make a place a parameter.

@@ -1,4 +1,4 @@
-//! Drain with guards: how a line finds, makes and changes templates.
+//! Mode `guarded`, Drain with guards: how a line finds, makes and changes templates.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -7,31 +7,22 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use crate::change::{Change, ChangeKind, FROM_MAX, Match, TemplateEvent, TemplateInfo};
 use crate::config::{Config, ConfigError};
+use crate::drain::Parsed;
 use crate::explosion::ExplosionGuard;
 use crate::fanout::{CONTEXT_MIN, Fanout};
-use crate::mask::{Masker, ParamType};
-use crate::param::{Param, Params};
+use crate::mask::Masker;
+use crate::param::Params;
 use crate::signature::{Entry, Signatures};
+use crate::structure::Structure;
 use crate::template::{Template, TemplateId, canonical};
 use crate::token::{TokenKind, Tokens};
 use crate::tree::{Cluster, Hasher, Serial, Tree, skeleton};
 
-/// The template tree of one instance.
-///
-/// ```
-/// use drain::{Config, Drain, Match};
-/// let mut drain = Drain::new(&Config::default())?;
-/// let line = "Accepted password for ada from 10.0.0.7 port 51234";
-/// drain.parse(line, 0);
-/// let parsed = drain.parse("Accepted password for ada from 10.0.0.9 port 40022", 1);
-/// assert_eq!(&**parsed.template, "Accepted password for ada from <*> port <*>");
-/// assert_eq!(parsed.matched, Match::Exact);
-/// # Ok::<(), drain::ConfigError>(())
-/// ```
-#[derive(Debug)]
-pub struct Drain {
+/// The tree of one instance in mode `guarded`.
+#[derive(Clone, Debug)]
+pub(crate) struct Guarded {
     pub(crate) config: Config,
-    masker: Masker,
+    masker: Arc<Masker>,
     pub(crate) tree: Tree,
     pub(crate) fanout: Fanout,
     signatures: Signatures,
@@ -45,9 +36,13 @@ pub struct Drain {
     scratch: Scratch,
 }
 
+/// Bytes of a template in the state without its text, its row in the catalogue included.
+const ROW_BYTES_MAX: usize = 8 + 5 + 2 + 32 + 18;
+
 /// What is reused from line to line.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Scratch {
+    structure: Structure,
     tokens: Tokens,
     bones: Vec<u8>,
     params: Params,
@@ -55,41 +50,20 @@ struct Scratch {
     change: Option<Change>,
 }
 
-/// What became of a line.
-#[derive(Clone, Copy, Debug)]
-pub struct Parsed<'a> {
-    /// Id of the template, [`TemplateId::UNKNOWN`] if there is none.
-    pub template_id: TemplateId,
-    /// Id of the first template of the cluster.
-    pub cluster_id: TemplateId,
-    /// Counts the templates of the cluster, from 1; 0 for the unknown template.
-    pub version: u32,
-    /// Canonical text; empty for the unknown template.
-    pub template: &'a Arc<str>,
-    /// How the line was matched.
-    pub matched: Match,
-    /// What this line changed about its own template.
-    pub change: Option<&'a Change>,
-    /// The values at the placeholders, in order.
-    pub params: &'a [Param],
-    /// Whether values were left out or cut.
-    pub params_truncated: bool,
-    /// Every template that came or went with this line.
-    pub events: &'a [TemplateEvent],
-}
-
-impl Drain {
-    /// An empty tree with the seed templates of the configuration. Their events are in [`Drain::events`].
-    pub fn new(config: &Config) -> Result<Self, ConfigError> {
-        let mut drain = Self::unseeded(config)?;
-        drain.plant();
-        Ok(drain)
+impl Guarded {
+    pub(crate) fn new(config: &Config) -> Result<Self, ConfigError> {
+        config.validate()?;
+        Ok(Self::around(Arc::new(Masker::new(&config.masks)?), config))
     }
 
-    pub(crate) fn unseeded(config: &Config) -> Result<Self, ConfigError> {
-        config.validate()?;
-        Ok(Self {
-            masker: Masker::new(&config.masks)?,
+    /// The same configuration, without clusters and seeds; masks, which are costly to compile, are shared.
+    pub(crate) fn empty(&self) -> Self {
+        Self::around(Arc::clone(&self.masker), &self.config)
+    }
+
+    fn around(masker: Arc<Masker>, config: &Config) -> Self {
+        Self {
+            masker,
             tree: Tree::new(),
             fanout: Fanout::new(config.fanout, config.pin.iter().cloned()),
             signatures: Signatures::new(config.signature_cache),
@@ -100,24 +74,11 @@ impl Drain {
             unknown: "".into(),
             scratch: Scratch::default(),
             config: config.clone(),
-        })
-    }
-
-    /// Plants the seeds of the configuration that this state has not seen.
-    pub(crate) fn plant(&mut self) {
-        self.scratch.events.clear();
-        for text in self.config.seed_templates.clone() {
-            let text = canonical(&text);
-            let id = TemplateId::of(&text);
-            if !self.seeds.contains(&id) {
-                self.seeds.push(id);
-                self.seed(&text);
-            }
         }
     }
 
     /// Adds a template before its first line; text that some template already covers changes nothing.
-    fn seed(&mut self, text: &str) {
+    pub(crate) fn seed(&mut self, text: &str) {
         let mut tokens = std::mem::take(&mut self.scratch.tokens);
         tokens.read(text, &self.masker, self.config.line_bytes_max, self.config.tokens_max);
         let template = Template::of_line(&tokens);
@@ -130,41 +91,67 @@ impl Drain {
         self.scratch.tokens = tokens;
     }
 
-    /// Finds or makes the template of a line. `now` is the event time of the line in nanoseconds; it drives the explosion guard.
-    pub fn parse(&mut self, line: &str, now: i64) -> Parsed<'_> {
-        self.touches = self.touches.saturating_add(1);
+    /// Learns from a line that was there before the stream, and does not count it.
+    pub(crate) fn learn_seed(&mut self, line: &str) {
+        let learn = std::mem::replace(&mut self.config.learn, true);
+        let known = self.scratch.events.len();
+        let found = self.take(line, 0);
+        self.config.learn = learn;
+        let touched = self.touches;
+        if let Some(cluster) = found.and_then(|(serial, _)| self.tree.touch(serial)) {
+            cluster.touched = touched;
+        }
+        for event in self.scratch.events.iter_mut().skip(known).filter(|event| event.change.kind == ChangeKind::Created) {
+            event.change.kind = ChangeKind::Seeded;
+        }
+    }
+
+    /// See [`crate::Drain::parse`].
+    pub(crate) fn parse<'a>(&'a mut self, line: &'a str, now: i64) -> Parsed<'a> {
         self.scratch.events.clear();
-        self.scratch.change = None;
-        let mut tokens = std::mem::take(&mut self.scratch.tokens);
-        tokens.read(line, &self.masker, self.config.line_bytes_max, self.config.tokens_max);
-        let outcome = self.assign(&tokens, now);
-        self.scratch.tokens = tokens;
+        let outcome = self.take(line, now);
         self.report(line, outcome, now)
     }
 
-    /// The events of the last call of [`Drain::new`] or [`Drain::parse`].
-    pub fn events(&self) -> &[TemplateEvent] {
+    /// Finds the structure, the tokens and the cluster of a line.
+    fn take(&mut self, line: &str, now: i64) -> Option<(Serial, Match)> {
+        self.touches = self.touches.saturating_add(1);
+        self.scratch.change = None;
+        self.scratch.structure.read(line, &self.masker);
+        let mut tokens = std::mem::take(&mut self.scratch.tokens);
+        let sentence = self.scratch.structure.sentence(line);
+        tokens.read(sentence, &self.masker, self.config.line_bytes_max, self.config.tokens_max);
+        let outcome = self.assign(&tokens, now);
+        self.scratch.tokens = tokens;
+        outcome
+    }
+
+    pub(crate) fn clear_events(&mut self) {
+        self.scratch.events.clear();
+    }
+
+    pub(crate) fn events(&self) -> &[TemplateEvent] {
         &self.scratch.events
     }
 
-    /// All live templates, by id.
-    pub fn templates(&self) -> impl Iterator<Item = TemplateInfo> {
+    pub(crate) fn len(&self) -> usize {
+        self.tree.len()
+    }
+
+    pub(crate) fn state_bytes(&self) -> usize {
+        self.tree.text_bytes() + self.tree.len() * ROW_BYTES_MAX
+    }
+
+    pub(crate) fn templates(&self) -> impl Iterator<Item = TemplateInfo> {
         self.tree.sorted().map(TemplateInfo::from)
     }
 
-    /// A live template.
-    pub fn template(&self, id: TemplateId) -> Option<TemplateInfo> {
+    pub(crate) fn template(&self, id: TemplateId) -> Option<TemplateInfo> {
         self.tree.serial_of(id).and_then(|serial| self.tree.peek(serial)).map(TemplateInfo::from)
     }
 
-    /// Whether the explosion guard holds back new templates at `now`.
-    pub fn is_paused(&self, now: i64) -> bool {
+    pub(crate) fn is_paused(&self, now: i64) -> bool {
         self.explosion.is_paused(now)
-    }
-
-    /// Name under which a value is published: the user's for a rule of theirs, else that of its type.
-    pub fn param_name(&self, kind: ParamType) -> &str {
-        self.masker.rule_name(kind).unwrap_or_else(|| kind.name())
     }
 
     fn assign(&mut self, tokens: &Tokens, now: i64) -> Option<(Serial, Match)> {
@@ -278,27 +265,22 @@ impl Drain {
     }
 
     /// Counts the line and describes its cluster.
-    fn report(&mut self, line: &str, outcome: Option<(Serial, Match)>, now: i64) -> Parsed<'_> {
+    fn report<'a>(&'a mut self, line: &'a str, outcome: Option<(Serial, Match)>, now: i64) -> Parsed<'a> {
+        let source = self.scratch.structure.source(line);
+        let severity = self.scratch.structure.severity;
         let cluster = outcome.and_then(|(serial, matched)| self.tree.touch(serial).map(|cluster| (cluster, matched)));
         let Some((cluster, matched)) = cluster else {
-            self.scratch.params.clear();
-            return Parsed {
-                template_id: TemplateId::UNKNOWN,
-                cluster_id: TemplateId::UNKNOWN,
-                version: 0,
-                template: &self.unknown,
-                matched: Match::Unknown,
-                change: None,
-                params: &[],
-                params_truncated: false,
-                events: &self.scratch.events,
-            };
+            return Parsed { severity, ..Parsed::unknown(source, &self.unknown, &self.scratch.events) };
         };
         cluster.count = cluster.count.saturating_add(1);
         cluster.first_seen = if cluster.count == 1 { now } else { cluster.first_seen.min(now) };
         cluster.last_seen = if cluster.count == 1 { now } else { cluster.last_seen.max(now) };
         cluster.touched = self.touches;
-        self.scratch.params.read(line, &cluster.template, &self.scratch.tokens);
+        self.scratch.params.clear();
+        if !self.scratch.structure.has_keys_only {
+            self.scratch.params.read(source, &cluster.template, &self.scratch.tokens);
+        }
+        self.scratch.params.read_fields(source, &self.scratch.structure);
         Parsed {
             template_id: cluster.template.id,
             cluster_id: cluster.cluster_id,
@@ -309,6 +291,9 @@ impl Drain {
             params: self.scratch.params.list(),
             params_truncated: self.scratch.params.truncated(),
             events: &self.scratch.events,
+            source,
+            severity,
+            mask_names: self.masker.names(),
         }
     }
 }

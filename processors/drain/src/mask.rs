@@ -45,12 +45,14 @@ pub enum ParamType {
     List,
     /// Word that no shape describes: it holds a digit, stands in an identity slot or varies between lines.
     Word,
+    /// Frames of a stack trace.
+    Stack,
     /// More than one value, or a value with what surrounds it.
     Text,
 }
 
 impl ParamType {
-    /// Name of the type as published; user rules carry their own name instead (see [`Masker::rule_name`]).
+    /// Name of the type as published; user rules carry their own name instead (see [`Masker::names`]).
     pub fn name(self) -> &'static str {
         match self {
             Self::Custom(_) => "custom",
@@ -68,6 +70,7 @@ impl ParamType {
             Self::Number => "number",
             Self::List => "list",
             Self::Word => "word",
+            Self::Stack => "stack",
             Self::Text => "text",
         }
     }
@@ -96,9 +99,10 @@ pub struct Span {
 /// assert_eq!(found, [("10.0.0.7", ParamType::Ipv4), ("3 ms", ParamType::Quantity)]);
 /// # Ok::<(), drain::ConfigError>(())
 /// ```
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Masker {
-    rules: Vec<(String, Regex)>,
+    rules: Vec<Regex>,
+    names: Vec<String>,
 }
 
 /// Upper bound of a compiled user rule; a rule beyond it is refused at start instead of filling memory.
@@ -116,18 +120,15 @@ impl Masker {
             RegexBuilder::new(&rule.pattern)
                 .size_limit(RULE_BYTES_MAX)
                 .build()
-                .map(|regex| (rule.name.clone(), regex))
                 .map_err(|source| ConfigError::Mask { name: rule.name.clone(), source: Box::new(source) })
         };
-        Ok(Self { rules: rules.iter().map(compile).collect::<Result<_, _>>()? })
+        let names = rules.iter().map(|rule| rule.name.clone()).collect();
+        Ok(Self { rules: rules.iter().map(compile).collect::<Result<_, _>>()?, names })
     }
 
-    /// Name of the user rule behind a [`ParamType::Custom`].
-    pub fn rule_name(&self, kind: ParamType) -> Option<&str> {
-        match kind {
-            ParamType::Custom(rule) => self.rules.get(usize::from(rule)).map(|(name, _)| name.as_str()),
-            _ => None,
-        }
+    /// Names of the user rules, by the number in [`ParamType::Custom`].
+    pub fn names(&self) -> &[String] {
+        &self.names
     }
 
     /// Replaces the content of `spans` by the masked ranges of `line`: sorted, disjoint, none empty.
@@ -150,7 +151,7 @@ impl Masker {
     /// Matches of the user rules: an earlier rule wins where two overlap.
     fn rule_spans(&self, line: &str) -> Vec<Span> {
         let mut found: Vec<Span> = Vec::new();
-        for (index, (_, regex)) in self.rules.iter().enumerate() {
+        for (index, regex) in self.rules.iter().enumerate() {
             let kind = ParamType::Custom(u16::try_from(index).unwrap_or(u16::MAX));
             let earlier = found.len();
             for m in regex.find_iter(line).filter(|m| !m.is_empty()) {

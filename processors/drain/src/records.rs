@@ -3,13 +3,11 @@
 use std::fmt::Write;
 
 use schemas::{ChangeKind as PublishedKind, EventTime, LogRecordView, MatchKind, Parameter, ParsedLog, TemplateChange, TemplateRecord};
-use stream_core::{Record, TopicPartition};
+use stream_core::Record;
 
 use crate::{
     change::{Change, ChangeKind, Match, TemplateEvent},
-    config::MaskRule,
-    guarded::Parsed,
-    mask::ParamType,
+    drain::Parsed,
     template::TemplateId,
 };
 
@@ -50,8 +48,8 @@ impl ParsedLine {
         log.params_truncated = false;
     }
 
-    /// Adds the template and its values. `message` is what was parsed; `rules` name the values that they found.
-    pub(crate) fn parsed(&mut self, message: &str, parsed: &Parsed<'_>, rules: &[MaskRule]) {
+    /// Adds the template and its values, and the severity that the line gives itself if its transport gave none.
+    pub(crate) fn parsed(&mut self, parsed: &Parsed<'_>) {
         let log = &mut self.log;
         set_id(&mut log.template_id, parsed.template_id);
         set_id(&mut log.cluster_id, parsed.cluster_id);
@@ -66,22 +64,24 @@ impl ParsedLine {
         log.change = parsed.change.map(change);
         for param in parsed.params {
             let mut parameter = self.spare.pop().unwrap_or_default();
-            set(&mut parameter.r#type, kind_name(param.kind, rules));
-            set(&mut parameter.value, param.value(message));
+            set(&mut parameter.r#type, parsed.type_name(*param));
+            set_optional(&mut parameter.name, param.name(parsed.source));
+            set(&mut parameter.value, param.value(parsed.source));
             log.params.push(parameter);
         }
         log.params_truncated = parsed.params_truncated;
+        log.severity = log.severity.or(parsed.severity.map(i32::from));
     }
 }
 
 /// A template as it is published.
-pub(crate) fn template_record(event: &TemplateEvent, at: &TopicPartition) -> TemplateRecord {
+pub(crate) fn template_record(event: &TemplateEvent, instance: &str) -> TemplateRecord {
     let template = &event.template;
-    TemplateRecord { change: change(&event.change), ..report(template, event.superseded_by, at) }
+    TemplateRecord { change: change(&event.change), ..report(template, event.superseded_by, instance) }
 }
 
 /// A template that did not change, with its present count.
-pub(crate) fn report(template: &crate::TemplateInfo, superseded_by: Option<TemplateId>, at: &TopicPartition) -> TemplateRecord {
+pub(crate) fn report(template: &crate::TemplateInfo, superseded_by: Option<TemplateId>, instance: &str) -> TemplateRecord {
     TemplateRecord {
         template_id: template.id.to_string(),
         cluster_id: template.cluster_id.to_string(),
@@ -91,7 +91,7 @@ pub(crate) fn report(template: &crate::TemplateInfo, superseded_by: Option<Templ
         first_seen: EventTime(template.first_seen).micros(),
         last_seen: EventTime(template.last_seen).micros(),
         count: i64::try_from(template.count).unwrap_or(i64::MAX),
-        instance: at.to_string(),
+        instance: instance.into(),
         change: TemplateChange::default(),
         superseded_by: superseded_by.map(|id| id.to_string()),
         example: None,
@@ -107,13 +107,6 @@ fn change(change: &Change) -> TemplateChange {
         ChangeKind::Seeded => PublishedKind::Seeded,
     };
     TemplateChange { kind, from: change.from.iter().map(TemplateId::to_string).collect() }
-}
-
-fn kind_name(kind: ParamType, rules: &[MaskRule]) -> &str {
-    match kind {
-        ParamType::Custom(rule) => rules.get(usize::from(rule)).map_or(kind.name(), |rule| &rule.name),
-        _ => kind.name(),
-    }
 }
 
 fn cut(text: &str) -> &str {

@@ -14,7 +14,7 @@ pub(crate) struct Entry {
 
 /// A pure memo: the caller compares [`Entry::version`] with that of the bucket, so an entry says what a fresh search would
 /// say, and the memo is no part of the state.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Signatures {
     entries: LruCache<u128, Entry, Hasher>,
     entries_max: usize,

@@ -7,14 +7,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{CLUSTERS_CEILING, Config, ConfigError};
 use crate::explosion::ExplosionGuard;
-use crate::guarded::Drain;
+use crate::guarded::Guarded;
 use crate::template::{TEXT_BYTES_MAX, Template, TemplateId};
 use crate::tree::Cluster;
 
 /// Version of the layout below.
 pub const STATE_VERSION: u16 = 1;
 
-/// The state of a [`Drain`], section by section.
+/// The state of a [`Drain`](crate::Drain), section by section.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Snapshot {
     /// Templates: ids, versions, texts.
@@ -75,18 +75,16 @@ struct Usage {
     paused_until: Option<i64>,
 }
 
-impl Drain {
-    /// The largest snapshot that these caps allow, both sections together.
-    pub fn state_bytes_bound(config: &Config) -> u64 {
+impl Guarded {
+    pub(crate) fn state_bytes_bound(config: &Config) -> u64 {
         const ROW_FRAME_BYTES_MAX: u64 = 8 + 5 + 2 + 32;
         const FRAME_BYTES_MAX: u64 = 64;
         let text_bytes = TEXT_BYTES_MAX.min(config.line_bytes_max + 2 * config.tokens_max + 4) as u64;
-        let (clusters, seeds) = (config.clusters_max as u64, config.seed_templates.len() as u64);
+        let (clusters, seeds) = (config.clusters_max as u64, config.seed_templates.len() as u64 + 1);
         clusters * (text_bytes + ROW_FRAME_BYTES_MAX) + (clusters / 4 + 1) * 10 + seeds * 8 + FRAME_BYTES_MAX
     }
 
-    /// The whole state.
-    pub fn snapshot(&self) -> Snapshot {
+    pub(crate) fn snapshot(&self) -> Snapshot {
         let row = |c: &Cluster| TemplateRow { cluster_id: c.cluster_id, version: c.version, text: c.template.text.to_string() };
         let templates: Vec<TemplateRow> = self.tree.sorted().map(row).collect();
         let row = |c: &Cluster| UsageRow { count: c.count, first_seen: c.first_seen, last_seen: c.last_seen, touched: c.touched };
@@ -100,9 +98,9 @@ impl Drain {
         Snapshot { templates: encode(&templates), usage: encode(&usage) }
     }
 
-    /// The tree that gave `snapshot`. From here on it does what that one does, if the configuration is the same; under a smaller cap
-    /// the least recent templates are left out, and seeds that are new to the state are planted (see [`Drain::events`]).
-    pub fn restore(config: &Config, snapshot: &Snapshot) -> Result<Self, SnapshotError> {
+    /// The same configuration with the templates of a snapshot.
+    pub(crate) fn restored(&self, snapshot: &Snapshot) -> Result<Self, SnapshotError> {
+        let config = &self.config;
         let templates: Vec<TemplateRow> = decode("templates", &snapshot.templates)?;
         let usage: Usage = decode("usage", &snapshot.usage)?;
         let invalid = |expected, found: usize| Err(SnapshotError::Invalid { expected, found: found.to_string() });
@@ -137,7 +135,7 @@ impl Drain {
                 touched: usage.touched,
             });
         }
-        let mut drain = Self::unseeded(config)?;
+        let mut drain = self.empty();
         clusters.sort_by_key(|cluster| (cluster.touched, cluster.template.id));
         let surplus = clusters.len().saturating_sub(config.clusters_max);
         for cluster in clusters.into_iter().skip(surplus) {
@@ -148,18 +146,17 @@ impl Drain {
         drain.touches = usage.touches;
         drain.seeds = usage.seeds;
         drain.explosion = ExplosionGuard::restore(config.clusters_max, usage.evictions, usage.paused_until);
-        drain.plant();
         Ok(drain)
     }
 }
 
 /// Encoding to memory fails for no type of ours; an empty section would be refused on the way back.
-fn encode(value: &impl Serialize) -> Vec<u8> {
+pub(crate) fn encode(value: &impl Serialize) -> Vec<u8> {
     postcard::to_stdvec(value).unwrap_or_default()
 }
 
 /// Decodes all of `bytes`; postcard checks lengths against the bytes left.
-fn decode<'a, T: Deserialize<'a>>(section: &'static str, bytes: &'a [u8]) -> Result<T, SnapshotError> {
+pub(crate) fn decode<'a, T: Deserialize<'a>>(section: &'static str, bytes: &'a [u8]) -> Result<T, SnapshotError> {
     match postcard::take_from_bytes(bytes) {
         Ok((value, [])) => Ok(value),
         Ok((_, rest)) => Err(SnapshotError::Invalid { expected: "no bytes behind the section", found: rest.len().to_string() }),

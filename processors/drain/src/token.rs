@@ -78,7 +78,7 @@ pub(crate) struct Token {
 }
 
 /// A tokenised line. Reused from line to line; nothing is allocated once it has grown.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Tokens {
     spans: Vec<Span>,
     list: Vec<Token>,

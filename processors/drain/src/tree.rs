@@ -32,7 +32,7 @@ pub(crate) struct Cluster {
 }
 
 /// Clusters whose templates share token count and delimiters.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Bucket {
     /// Changes with every change of the bucket and is never the same twice.
     version: u64,
@@ -43,13 +43,15 @@ struct Bucket {
 }
 
 /// The clusters of one instance.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Tree {
     clusters: LruCache<Serial, Cluster, Hasher>,
     by_id: HashMap<TemplateId, Serial>,
     buckets: HashMap<u64, Bucket>,
     serials: Serial,
     versions: u64,
+    /// Of all templates.
+    text_bytes: usize,
 }
 
 /// What a search found.
@@ -66,11 +68,16 @@ impl Tree {
             buckets: HashMap::default(),
             serials: 0,
             versions: 0,
+            text_bytes: 0,
         }
     }
 
     pub(crate) fn len(&self) -> usize {
         self.clusters.len()
+    }
+
+    pub(crate) fn text_bytes(&self) -> usize {
+        self.text_bytes
     }
 
     /// A cluster without touching it.
@@ -100,6 +107,7 @@ impl Tree {
     /// Adds a cluster as the most recent one.
     pub(crate) fn insert(&mut self, cluster: Cluster) -> Serial {
         self.serials += 1;
+        self.text_bytes += cluster.template.text.len();
         let serial = self.serials;
         self.by_id.insert(cluster.template.id, serial);
         let bucket = self.buckets.entry(template_skeleton(&cluster.template)).or_default();
@@ -115,6 +123,7 @@ impl Tree {
 
     pub(crate) fn remove(&mut self, serial: Serial) -> Option<Cluster> {
         let cluster = self.clusters.remove(&serial)?;
+        self.text_bytes = self.text_bytes.saturating_sub(cluster.template.text.len());
         self.by_id.remove(&cluster.template.id);
         let skeleton = template_skeleton(&cluster.template);
         if let Some(bucket) = self.buckets.get_mut(&skeleton) {

@@ -1,6 +1,6 @@
 //! The crash law: whatever dies, freezes or loses its partitions, outputs are those of an undisturbed run.
 
-use drain::{ActivityConfig, Config, DrainProcessor};
+use drain::{ActivityConfig, Config, DrainProcessor, Mode, TreeScope};
 use schemas::{LogRecord, Subject, topics};
 use stream_core::HeaderBuffer;
 use stream_runtime::sim::{Rng, SourceRecord, Workload, check_crash_law};
@@ -59,4 +59,6 @@ fn no_crash_changes_what_comes_out() {
     };
     check_crash_law::<DrainProcessor>(&Config::default(), 150, workload);
     check_crash_law::<DrainProcessor>(&soon_full, 150, workload);
+    check_crash_law::<DrainProcessor>(&Config { tree_scope: TreeScope::Host, ..soon_full.clone() }, 100, workload);
+    check_crash_law::<DrainProcessor>(&Config { mode: Mode::Drain3, ini: String::new(), ..soon_full }, 100, workload);
 }

@@ -1,6 +1,6 @@
 //! The laws of the kit, under the default configuration and under one whose every cap is soon reached.
 
-use drain::{ActivityConfig, Config, DrainProcessor};
+use drain::{ActivityConfig, Config, DrainProcessor, Files, Mode, TreeScope};
 use proptest::{collection::vec, option, prelude::*};
 use schemas::{LogRecord, LogSource, SourceKind, Subject};
 use stream_core::laws;
@@ -12,6 +12,11 @@ fn message() -> impl Strategy<Value = String> {
         2 => "[a-z]{1,6}( [a-z]{1,6}){0,4}",
         1 => "\\PC{0,60}",
         1 => Just(String::new()),
+        2 => ("[a-c]", 0..9u32, option::of(0..70u32)).prop_map(|(word, n, level)| match level {
+            Some(level) => format!("{{\"msg\":\"disk {word} is full\",\"level\":{level},\"n\":[{n}]}}"),
+            None => format!("{word}={n} b{n}=x c=\"d {word}\""),
+        }),
+        1 => "[a-c] failed\n\tat [a-c]",
     ]
 }
 
@@ -46,9 +51,8 @@ fn under_the_default_configuration() {
     laws::check::<DrainProcessor>(&Config::default(), records());
 }
 
-#[test]
-fn where_every_cap_is_soon_reached() {
-    let tight = Config {
+fn tight() -> Config {
+    Config {
         clusters_max: 6,
         fanout: 2,
         signature_cache: 3,
@@ -59,8 +63,30 @@ fn where_every_cap_is_soon_reached() {
         warmup_min: 0,
         activity: ActivityConfig { bucket_s: 1, templates_max: 3 },
         ..Config::default()
-    };
-    laws::check::<DrainProcessor>(&tight, records());
+    }
+}
+
+#[test]
+fn where_every_cap_is_soon_reached() {
+    laws::check::<DrainProcessor>(&tight(), records());
+}
+
+#[test]
+fn with_a_tree_for_each_host() {
+    laws::check::<DrainProcessor>(&Config { tree_scope: TreeScope::Host, ..tight() }, records());
+}
+
+#[test]
+fn in_mode_drain3() {
+    let drain3 = Config { mode: Mode::Drain3, ini: String::new(), ..Config::default() };
+    laws::check::<DrainProcessor>(&drain3, records());
+}
+
+#[test]
+fn in_mode_drain3_with_masks_and_a_tree_for_each_host_where_every_cap_is_soon_reached() {
+    let files = Files { ini: include_str!("drain3/masks.ini").into(), seed_log: "session opened\njob failed by a\n".into() };
+    laws::check::<DrainProcessor>(&Config { mode: Mode::Drain3, files: files.clone(), ..tight() }, records());
+    laws::check::<DrainProcessor>(&Config { mode: Mode::Drain3, files, tree_scope: TreeScope::Host, ..tight() }, records());
 }
 
 #[test]

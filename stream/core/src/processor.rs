@@ -35,6 +35,14 @@ pub trait Processor: Sized + Send + 'static {
     /// Counts up when the meaning of the snapshot changes.
     const STATE_VERSION: u16;
 
+    /// Takes in the files that its configuration names, once, before anything else: the one place for I/O.
+    ///
+    /// # Errors
+    /// If one cannot be read.
+    fn prepare(config: Self::Config) -> Result<Self::Config, ConfigError> {
+        Ok(config)
+    }
+
     /// Topics that are split among the replicas.
     fn inputs(config: &Self::Config) -> Vec<TopicName>;
 

@@ -46,6 +46,8 @@ pub const RUN_FILE: &str = "run.json";
 /// How long a process that starts waits for a bus that is away, and between two tries.
 const START_PATIENCE: Duration = Duration::from_secs(15);
 const START_PAUSE: Duration = Duration::from_secs(1);
+/// How long a process may take to stop. Our units and our compose file kill after 20 s.
+const STOP_MAX: Duration = Duration::from_secs(15);
 /// The process that runs every part.
 pub const UMBRELLA: &str = "up";
 /// Exit code of a wrong command line or configuration.
@@ -453,5 +455,20 @@ pub fn wait_until(stop: &AtomicBool, engine: EngineView, failed: impl Fn() -> Op
         }
         std::thread::sleep(WATCH_PERIOD);
     }
-    Ok(())
+    bound_stop()
+}
+
+/// A bus that does not answer must not hold up a stop, which waits for commits. What is still under way after [`STOP_MAX`] is left
+/// as `kill -9` would leave it: whoever comes next settles it, and nothing is lost or doubled.
+fn bound_stop() -> Result<(), AnyError> {
+    let end = || {
+        std::thread::sleep(STOP_MAX);
+        tracing::warn!(
+            "still not stopped after {} s: ending without a farewell; whoever comes next goes on from the last commit",
+            STOP_MAX.as_secs()
+        );
+        // No exit handlers: librdkafka's threads are still at work.
+        signal_hook::low_level::exit(0)
+    };
+    std::thread::Builder::new().name("stop".into()).spawn(end).map(drop).map_err(AnyError::from)
 }

@@ -117,7 +117,7 @@ impl<P: Processor> Worker<P> {
     /// A worker that has not opened its session yet.
     ///
     /// # Errors
-    /// If the configuration allows a larger state than the engine does.
+    /// If the configuration names files that cannot be read, or allows a larger state than the engine does.
     pub fn new(
         bus: Arc<dyn Bus>,
         config: P::Config,
@@ -126,6 +126,7 @@ impl<P: Processor> Worker<P> {
         loss: Loss,
         metrics: StageMetrics,
     ) -> Result<Self, WorkerError> {
+        let config = P::prepare(config)?;
         let bound = P::state_bytes_bound(&config);
         if bound > settings.state.state_bytes_max {
             return Err(WorkerError::Config(ConfigError {

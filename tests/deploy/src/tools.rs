@@ -5,10 +5,14 @@ use std::{
     process::Command,
 };
 
-/// Finds a program. Where it is not installed the line is printed that counts a skipped test.
+use crate::root;
+
+/// Finds a program: on the path, or where `scripts/setup` unpacks what must not be installed. Where there is none the line is
+/// printed that counts a skipped test.
 pub fn find(program: &str, package: &str, what: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&path).map(|folder| folder.join(program)).find(|path| path.is_file());
+    let folders = std::env::split_paths(&path).chain([root().join("target/tools/usr/bin")]);
+    let found = folders.map(|folder| folder.join(program)).find(|path| path.is_file());
     if found.is_none() {
         skip(&format!("{what}: {program} is not installed ({package})"));
     }

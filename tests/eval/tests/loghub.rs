@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use eval::loghub::{Mode, Options, run};
 use eval::{Gates, Outcome};
 
-const OPTIONS: Options = Options { mode: Mode::Guarded, online: false, leave_one_out: false, misses: false };
+const OPTIONS: Options = Options { mode: Mode::Guarded, ini: None, online: false, leave_one_out: false, misses: false };
 
 fn write(folder: &Path, file: &str, rows: &[(&str, &str, &str)]) {
     std::fs::create_dir_all(folder).expect("folder");
@@ -92,9 +92,24 @@ fn views_for_people_are_printed_on_request() {
 }
 
 #[test]
+fn drain3_groups_as_drain3_does_with_and_without_its_settings() {
+    let folder = tempfile::tempdir().expect("folder");
+    corpus(folder.path());
+    let options = Options { mode: Mode::Drain3, ..OPTIONS };
+    let outcome = evaluate(folder.path(), &options);
+    let good = &outcome.report.rows[0];
+    assert_eq!((good.mode, good.metrics["ga"], good.metrics["pa"]), ("drain3", 1.0, 1.0));
+    assert!(outcome.report.gates.is_empty(), "the reference has nothing to reach");
+    let ini = folder.path().join("drain3.ini");
+    std::fs::write(&ini, "[DRAIN]\nsim_th = 1\n").expect("file");
+    let strict = evaluate(folder.path(), &Options { ini: Some(ini), ..options });
+    assert_eq!(strict.report.rows[0].metrics["groups_predicted"], 3.0, "no line joins another");
+}
+
+#[test]
 fn the_gates_hold_on_loghub() {
     let Some(data) = std::env::var_os("NEPHOSCOPE_DATA").map(PathBuf::from).filter(|data| data.join("loghub2k").is_dir()) else {
-        println!("skipped: NEPHOSCOPE_DATA names no folder with loghub2k");
+        println!("SKIPPED: NEPHOSCOPE_DATA names no folder with loghub2k");
         return;
     };
     let outcome = evaluate(&data, &OPTIONS);

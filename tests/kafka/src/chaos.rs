@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use rdkafka::message::Message;
 use schemas::{LogRecord, ParsedLog, Subject, topics};
 
-use crate::{Cluster, ClusterError, Plan, Topics, TopicsError};
+use crate::{Cluster, ClusterError, Launch, Plan, Process, Topics, TopicsError};
 
 mod arena;
 mod fleet;
@@ -21,7 +21,7 @@ mod report;
 mod stranger;
 
 use arena::{Arena, Outcome};
-use fleet::{Launch, Slot};
+use fleet::Slot;
 use ledger::Ledger;
 use plan::Step;
 use stranger::Stranger;
@@ -182,6 +182,7 @@ fn arena(settings: &Settings, files: &[PathBuf]) -> Result<Arena, ChaosError> {
         environment.push(("NEPHOSCOPE_BUS__INSTANCE".into(), name.clone()));
         Ok(Slot::new(Launch {
             program: program.into(),
+            arguments: Vec::new(),
             config: path,
             data_dir: settings.directory.join(&name),
             environment,
@@ -279,7 +280,7 @@ fn await_output(arena: &Arena, topics: &Topics) -> Result<(), ChaosError> {
 fn look_after(arena: &Arena, tally: &Mutex<Report>) -> io::Result<()> {
     for slot in arena.workers.iter().chain(&arena.collectors) {
         let Some(mut held) = slot.try_hold() else { continue };
-        let Some(status) = held.as_mut().and_then(fleet::Process::ended) else { continue };
+        let Some(status) = held.as_mut().and_then(Process::ended) else { continue };
         *report(tally).exits.entry(format!("{status}, {}", slot.launch.last_words())).or_default() += 1;
         *held = Some(slot.launch.start()?);
     }

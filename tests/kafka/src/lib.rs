@@ -16,7 +16,9 @@
 
 pub mod chaos;
 mod cluster;
+mod process;
 mod topics;
 
 pub use cluster::{Cluster, ClusterError, Plan, Secure};
+pub use process::{Launch, Process};
 pub use topics::{Topics, TopicsError};

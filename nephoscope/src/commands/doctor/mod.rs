@@ -95,7 +95,7 @@ fn parts(drain: &drain::Config, syslog: &syslog::Config, path: Option<&Path>) ->
     const WHAT: &str = "configuration";
     let place = path.map_or_else(|| "no file, the defaults hold".into(), |path| path.display().to_string());
     let certificates = || syslog.tls.iter().find_map(|listener| syslog::collector::tls::check(listener).err());
-    let problem = drain.validate().err().map(|error| error_chain(&error));
+    let problem = drain.clone().with_files().and_then(|drain| drain::Drain::new(&drain)).err().map(|error| error_chain(&error));
     let problem = problem.or_else(|| syslog.check().err().map(|error| error_chain(&error)));
     let problem = problem.or_else(|| certificates().map(|error| error_chain(&error)));
     match problem {

@@ -105,14 +105,14 @@ fn merged_templates_go_on_as_one() {
     let mut activity = Activity::new(&Config::default());
     feed(&mut activity, "a", 0..60, 0..4, 5);
     for n in 1..4 {
-        activity.merge(cluster(n), cluster(0), T0.plus_millis(60 * MINUTE_MS));
+        activity.merge(None, cluster(n), cluster(0), T0.plus_millis(60 * MINUTE_MS));
     }
     feed(&mut activity, "a", 60..70, 0..1, 20);
     assert_eq!(activity.findings(), [], "four of five lines a minute are one of twenty");
     activity.close_silent(T0.plus_millis(75 * MINUTE_MS));
     let findings = activity.findings();
     assert_eq!((kinds(&findings), findings[0].cluster), (vec!["silence"], cluster(0)));
-    activity.merge(cluster(0), cluster(9), T0.plus_millis(76 * MINUTE_MS));
+    activity.merge(None, cluster(0), cluster(9), T0.plus_millis(76 * MINUTE_MS));
     assert_eq!(kinds(&activity.findings()), ["silence over"]);
 }
 
@@ -211,7 +211,7 @@ proptest! {
                 let mut told = false;
                 match kind {
                     1 => activity.close_silent(clock),
-                    2 => activity.merge(cluster(n), cluster(n + 1), clock),
+                    2 => activity.merge(None, cluster(n), cluster(n + 1), clock),
                     _ => {
                         activity.count(&line);
                         told = activity.tells_of_new(&line);

@@ -55,6 +55,11 @@ impl Desk {
         }
     }
 
+    /// The next record stands at this offset.
+    pub fn skip_to(&mut self, offset: u64) {
+        self.next = NextOffset(offset);
+    }
+
     /// Silence since the last record.
     pub fn silence(&mut self, ms: i64) -> Vec<Output> {
         self.out.clear();

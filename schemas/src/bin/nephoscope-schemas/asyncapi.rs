@@ -2,9 +2,9 @@
 //! schemas. <https://www.asyncapi.com/docs/reference/specification/v3.0.0>
 
 use schemas::{
-    Alert, LogRecord, ParsedLog, Subject, TemplateRecord,
+    Alert, Incident, LogRecord, ParsedLog, Subject, TemplateRecord,
     cloudevents::{self, HEADERS, TRACE_HEADERS},
-    topics::{self, Class, Cleanup, DLQ_SUFFIX, Layout, TOPICS, Topic},
+    topics::{self, Cleanup, DLQ_SUFFIX, Layout, TOPICS, Topic},
 };
 
 use crate::yaml::{Node, map};
@@ -32,7 +32,12 @@ struct Message {
     schema_format: &'static str,
     /// The published schema, relative to the document.
     schema: String,
+    /// The headers of CloudEvents that a record has whose texts are the given one; none on data topics.
+    headers: Option<fn(&str) -> Written>,
 }
+
+/// Headers as they are written.
+type Written = Vec<(&'static str, String)>;
 
 fn message(topic: &str) -> Option<Message> {
     let avro = |name, title, subject: &str| Message {
@@ -41,20 +46,34 @@ fn message(topic: &str) -> Option<Message> {
         content_type: "application/avro",
         schema_format: AVRO,
         schema: format!("avsc/{subject}/v1.avsc"),
+        headers: None,
+    };
+    let json = |name, title, subject: &str, headers: fn(&str) -> Written| Message {
+        name,
+        title,
+        content_type: "application/json",
+        schema_format: JSON_SCHEMA,
+        schema: format!("json/{subject}/v1.schema.json"),
+        headers: Some(headers),
     };
     Some(match topic {
         topics::LOGS_RAW => avro("LogRecord", "A log line as it was received", LogRecord::SUBJECT),
         topics::LOGS_PARSED => avro("ParsedLog", "A log line as template and parameters", ParsedLog::SUBJECT),
         topics::LOGS_TEMPLATES => avro("TemplateRecord", "The last word on a template", TemplateRecord::SUBJECT),
-        topics::ALERTS => Message {
-            name: "Alert",
-            title: "One word about one trouble",
-            content_type: "application/json",
-            schema_format: JSON_SCHEMA,
-            schema: "json/alerts/v1.schema.json".into(),
-        },
+        topics::ALERTS => json("Alert", "One word about one trouble", "alerts", alert_headers),
+        topics::INCIDENTS => json("Incident", "All that is known about one story", "incidents", incident_headers),
         _ => return None,
     })
+}
+
+/// Headers of an alert, all of whose texts are `text`.
+fn alert_headers(text: &str) -> Written {
+    cloudevents::alert_headers(&Alert { id: text.into(), fingerprint: text.into(), source: vec![text.into()], ..Alert::default() })
+}
+
+/// Headers of an incident, all of whose texts are `text`; only one part writes incidents.
+fn incident_headers(text: &str) -> Written {
+    cloudevents::incident_headers(&Incident { id: text.into(), ..Incident::default() }, text, "incident")
 }
 
 /// A part of ours, as the table of topics calls it, and the program that it is in.
@@ -68,6 +87,7 @@ struct Program {
 const PROGRAMS: &[Program] = &[
     Program { part: "syslog", binary: "nephoscope-syslog", rejects: false },
     Program { part: "drain", binary: "nephoscope-drain", rejects: true },
+    Program { part: "incident", binary: "nephoscope-incident", rejects: true },
     Program { part: "console", binary: "nephoscope", rejects: false },
     Program { part: "runtime", binary: "every program", rejects: false },
 ];
@@ -204,8 +224,8 @@ fn described(topic: &Topic, message: &Message) -> Node {
         ("title".to_string(), message.title.into()),
         ("contentType".to_string(), message.content_type.into()),
     ];
-    if topic.class == Class::Alerts {
-        node.push(("headers".into(), cloudevents_headers()));
+    if let Some(headers) = message.headers {
+        node.push(("headers".into(), cloudevents_headers(headers)));
     }
     node.push(("payload".into(), map! { "schemaFormat" => message.schema_format, "schema" => map! { "$ref" => message.schema.clone() } }));
     node.push(("bindings".into(), key(topic.key)));
@@ -216,12 +236,10 @@ fn key(about: &str) -> Node {
     map! { "kafka" => map! { "key" => map! { "type" => "string", "description" => about }, "bindingVersion" => BINDING } }
 }
 
-/// The headers of an alert: those of CloudEvents, and W3C trace context where spans are exported.
-fn cloudevents_headers() -> Node {
+/// The headers of an event: those of CloudEvents, and W3C trace context where spans are exported.
+fn cloudevents_headers(written: fn(&str) -> Written) -> Node {
     let always_the_same = |name: &str| {
-        let [one, other] =
-            [Alert::default(), Alert { id: "0".into(), fingerprint: "1".into(), source: vec!["x".into()], ..Alert::default() }]
-                .map(|alert| cloudevents::alert_headers(&alert).into_iter().find(|(found, _)| *found == name).map(|(_, value)| value));
+        let [one, other] = ["0", "1"].map(|text| written(text).into_iter().find(|(found, _)| *found == name).map(|(_, value)| value));
         one.filter(|one| name != "ce_time" && other.as_ref() == Some(one))
     };
     let property = |(name, about): &(&str, &str)| {

@@ -1,7 +1,7 @@
 //! Looks at everything on the disk, says what is wrong and where, and, if asked, cuts the log to the last good chunk:
 //! `nephoscope store check|repair`.
 
-use std::{collections::BTreeMap, fmt, fs::OpenOptions, io, os::unix::fs::FileExt, path::Path};
+use std::{collections::BTreeMap, fmt, fs::OpenOptions, io, ops::Range, os::unix::fs::FileExt, path::Path};
 
 use schemas::{EventTime, topics::Cleanup};
 use stream_core::{NextOffset, Offset, Partition, TopicName, TopicPartition};
@@ -40,15 +40,21 @@ pub struct Finding {
     pub at: Option<TopicPartition>,
     /// What was found where.
     pub what: String,
-    /// Offsets from here to the end of the partition cannot be read, or could no more after a repair.
-    pub lost_from: Option<NextOffset>,
+    /// Offsets that cannot be read, or could no more after a repair.
+    pub lost: Option<Range<u64>>,
 }
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.at {
-            Some(at) => write!(f, "{at}: {}", self.what),
-            None => write!(f, "store: {}", self.what),
+            Some(at) => write!(f, "{at}: {}", self.what)?,
+            None => write!(f, "store: {}", self.what)?,
+        }
+        match &self.lost {
+            Some(lost) if !lost.is_empty() => {
+                write!(f, "; unreadable are the offsets from {} up to, not including, {}", lost.start, lost.end)
+            }
+            _ => Ok(()),
         }
     }
 }
@@ -95,7 +101,7 @@ fn examine(directory: &Path, mut mend: impl FnMut(&Store, &Subject<'_>, &Damage)
     let mut report = CheckReport::default();
     if !shared.store.is_sound()? {
         let what = "pages did not match their checksums; redb went back to the last sound state".into();
-        report.findings.push(Finding { at: None, what, lost_from: None });
+        report.findings.push(Finding { at: None, what, lost: None });
     }
     let mut ends = BTreeMap::new();
     for (key, value) in shared.rows(Table::Ends)? {
@@ -166,7 +172,7 @@ fn examine_partition(subject: &Subject<'_>, report: &mut CheckReport) -> Result<
     }
     let missing = || format!("{} ends before {}; {} was committed", directory.display(), good.next, ends.next);
     let what = fault.unwrap_or_else(missing);
-    report.findings.push(Finding { at: Some((*at).clone()), what, lost_from: Some(good.next) });
+    report.findings.push(Finding { at: Some((*at).clone()), what, lost: Some(good.next.0..ends.next.0) });
     Ok(Some(good))
 }
 

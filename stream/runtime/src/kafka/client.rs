@@ -2,22 +2,17 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
 use rdkafka::{
     ClientContext, Message,
     config::RDKafkaLogLevel,
-    consumer::{BaseConsumer, Consumer, ConsumerContext, RebalanceProtocol},
+    consumer::{BaseConsumer, Consumer, ConsumerContext},
     error::{KafkaError, KafkaResult, RDKafkaErrorCode},
     message::DeliveryResult,
     producer::ProducerContext,
-    topic_partition_list::{Offset, TopicPartitionList},
-    types::RDKafkaRespErr,
 };
 
 use crate::bus::BusError;
@@ -87,79 +82,6 @@ pub(super) fn ask<T>(
 pub(super) fn complaint(client: &BaseConsumer<Asking>) -> Option<String> {
     let _ = client.poll(SERVE);
     client.context().0.lock().unwrap_or_else(PoisonError::into_inner).take()
-}
-
-/// What happened to the assignment of a group's member.
-#[derive(Debug)]
-pub(super) enum Change {
-    /// These partitions are ours now; they are paused at their beginning.
-    Assigned(Vec<(String, i32)>),
-    /// These are ours no more.
-    Revoked(Vec<(String, i32)>),
-    /// The client refused to follow.
-    Failed(KafkaError),
-}
-
-/// A member of a consumer group. The rebalance callback runs inside `poll`, on the thread that polls: it only takes the
-/// partitions over or gives them up, and notes the change. (The hooks of crate rdkafka assign twice when their owner
-/// assigns too.)
-#[derive(Default)]
-pub(super) struct Member {
-    changes: Mutex<Vec<Change>>,
-    is_changed: AtomicBool,
-}
-
-impl Member {
-    /// The changes since the last call.
-    pub(super) fn take_changes(&self) -> Vec<Change> {
-        if !self.is_changed.swap(false, Ordering::Relaxed) {
-            return Vec::new();
-        }
-        std::mem::take(&mut self.changes.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    fn note(&self, change: Change) {
-        self.changes.lock().unwrap_or_else(PoisonError::into_inner).push(change);
-        self.is_changed.store(true, Ordering::Relaxed);
-    }
-}
-
-impl ClientContext for Member {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        hear(level, facility, message);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        hear_error(&error, reason);
-    }
-}
-
-impl ConsumerContext for Member {
-    fn rebalance(&self, consumer: &BaseConsumer<Self>, what: RDKafkaRespErr, partitions: &mut TopicPartitionList) {
-        let is_cooperative = matches!(consumer.rebalance_protocol(), RebalanceProtocol::Cooperative);
-        let named = partitions.elements().iter().map(|element| (element.topic().to_owned(), element.partition())).collect();
-        let (followed, change) = if what == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
-            (take_over(consumer, partitions, is_cooperative), Change::Assigned(named))
-        } else if is_cooperative {
-            (consumer.incremental_unassign(partitions), Change::Revoked(named))
-        } else {
-            (consumer.unassign(), Change::Revoked(named))
-        };
-        self.note(followed.map_or_else(Change::Failed, |()| change));
-    }
-}
-
-/// The beginning is only a place to be paused at: the true position comes from the state, once that has been read.
-fn take_over(consumer: &BaseConsumer<Member>, partitions: &TopicPartitionList, is_cooperative: bool) -> Result<(), KafkaError> {
-    let mut at_beginning = partitions.clone();
-    at_beginning.set_all_offsets(Offset::Beginning)?;
-    if is_cooperative {
-        consumer.incremental_assign(&at_beginning)?;
-    } else {
-        consumer.assign(&at_beginning)?;
-    }
-    // An empty assignment is normal, and there is nothing to pause in it.
-    if at_beginning.count() == 0 { Ok(()) } else { consumer.pause(&at_beginning) }
 }
 
 /// A producer's context: remembers the first record that could not be delivered. Successes are not reported at all.

@@ -14,6 +14,7 @@
 mod client;
 mod inspect;
 mod instance;
+mod member;
 mod names;
 mod native;
 mod parts;

@@ -155,6 +155,8 @@ impl KafkaSettings {
                 ("queued.min.messages", "10000"),
                 ("fetch.queue.backoff.ms", "20"),
                 ("fetch.wait.max.ms", "100"),
+                // For the metric of what is read ahead.
+                ("statistics.interval.ms", "5000"),
             ],
         );
         config.set("group.id", group);

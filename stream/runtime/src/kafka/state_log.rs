@@ -16,7 +16,8 @@ use rdkafka::{
 use stream_core::{NextOffset, TopicPartition};
 
 use super::{
-    client::{Member, failed, now},
+    client::{failed, now},
+    member::Member,
     names::{Place, state_prefix},
     reader::{Read, Reader, next_offset},
     shared::Shared,

@@ -1,6 +1,5 @@
 use std::fs;
 
-use stream_core::NextOffset;
 use stream_runtime::{
     bus::Bus,
     embedded::{check, repair},
@@ -30,7 +29,7 @@ fn damage_is_found_and_repair_cuts_to_the_last_good_chunk() {
     let [finding] = &report.findings[..] else { panic!("{report:?}") };
     assert!(finding.to_string().starts_with("in.v1/0: ") && finding.what.contains("is damaged at byte"), "{finding}");
     assert_eq!(check(directory.path()).unwrap(), report, "a check changes nothing");
-    let kept = finding.lost_from.unwrap().0 as usize;
+    let kept = finding.lost.clone().unwrap().start as usize;
     assert!(0 < kept && kept < expected.len());
 
     assert_eq!(repair(directory.path()).unwrap(), report, "a repair says what went");
@@ -54,9 +53,9 @@ fn missing_files_are_found_and_repaired() {
         repair(directory.path()).unwrap();
         assert_eq!(check(directory.path()).unwrap().findings, []);
         let bus = open(directory.path());
-        let end = report.findings.first().map_or(NextOffset(20_000), |finding| finding.lost_from.unwrap());
+        let end = report.findings.first().map_or(20_000, |finding| finding.lost.clone().unwrap().start);
         let values = read_values(&bus, IN);
-        assert!(expected[..end.0 as usize].ends_with(&values) && !values.is_empty());
+        assert!(expected[..end as usize].ends_with(&values) && !values.is_empty());
     }
 }
 

@@ -73,3 +73,20 @@ pub(super) fn predict(drain: &mut Drain, lines: &[String], view: View) -> Vec<La
     };
     groups.into_iter().map(label).collect()
 }
+
+/// The same for parsers whose clusters have numbers that stay. `add` gives the number and template of a line's cluster; online, a
+/// line's group is both as they were at that moment.
+pub(super) fn by_cluster(lines: &[String], view: View, mut add: impl FnMut(&str) -> (u64, String)) -> Vec<Labelled> {
+    let mut templates: HashMap<u64, String> = HashMap::new();
+    let mut groups = Vec::with_capacity(lines.len());
+    for line in lines {
+        let (cluster, text) = add(line);
+        groups.push((cluster, if view == View::Online { text.clone() } else { String::new() }));
+        templates.insert(cluster, text);
+    }
+    let label = |(cluster, online): (u64, String)| match view {
+        View::Online => Labelled { group: format!("{cluster} {online}"), text: online },
+        View::Final => Labelled { group: cluster.to_string(), text: templates.get(&cluster).cloned().unwrap_or_default() },
+    };
+    groups.into_iter().map(label).collect()
+}

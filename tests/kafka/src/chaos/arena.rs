@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use super::fleet::{Process, Slot, pick, running};
+use super::fleet::{Slot, pick, running};
 use super::plan::{Fault, Step};
 use super::stranger::{Offsets, Stranger};
 use crate::Cluster;
+use crate::Process;
 
 /// Workers that stay when others leave.
 const WORKERS_MIN: usize = 2;

@@ -1,0 +1,273 @@
+//! Drain3 0.9.11, assignment for assignment: each line goes to the cluster to which the Python program gives it.
+//!
+//! Drain (He et al., ICWS 2017) as IBM's Drain3 (MIT) implements it: masks, then a tree of token count and leading tokens, then the
+//! most similar cluster of the leaf. For comparison, and for those whose templates must stay what they are; the default is
+//! [`Mode::Guarded`](crate::Mode). What differs: an evicted cluster is taken out of its leaf at once (unseen), masks that
+//! backtrack without end are given up on that line, and `match` has no search beyond the leaf but the one that is asked for.
+
+mod branches;
+mod ini;
+mod masks;
+mod reference;
+mod rule;
+mod snapshot;
+
+use std::sync::Arc;
+
+use hashlink::LruCache;
+
+use crate::tree::Hasher;
+use branches::{Branches, Number, Place, Shape};
+pub use ini::{Drain3Error, Drain3Mask, Drain3Settings};
+use masks::{Bounds, Masked, Masks};
+pub(crate) use reference::Reference;
+
+/// A cluster: the tokens of its template, and how many lines it has taken.
+#[derive(Clone, Debug)]
+pub(crate) struct Cluster {
+    pub tokens: Vec<Box<str>>,
+    pub size: u64,
+    pub leaf: Place,
+}
+
+/// The clusters of Drain3.
+///
+/// ```
+/// use drain::{Drain3, Drain3Settings};
+/// let mut drain3 = Drain3::new(&Drain3Settings::default())?;
+/// drain3.add("connected to 10.0.0.1");
+/// let second = drain3.add("connected to 192.168.0.1").cluster;
+/// assert_eq!((second, drain3.template(second).as_deref()), (1, Some("connected to <*>")));
+/// assert_eq!(drain3.matches("connected to backup", Drain3Search::Leaf), Some(1));
+/// assert_eq!(drain3.matches("disconnected", Drain3Search::Leaf), None);
+/// # use drain::Drain3Search;
+/// # Ok::<(), drain::Drain3Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Drain3 {
+    shape: Shape,
+    sim_th: f64,
+    values_branch: bool,
+    masks: Arc<Masks>,
+    bounds: Bounds,
+    clusters_max: usize,
+    clusters: LruCache<Number, Cluster, Hasher>,
+    /// What the tokens of all clusters need.
+    bytes: usize,
+    branches: Branches,
+    /// Clusters so far.
+    counter: Number,
+    line: Masked,
+}
+
+/// Where a line went.
+#[derive(Debug)]
+pub struct Assignment {
+    /// Number of the cluster, from 1.
+    pub cluster: u64,
+    /// What that did to the cluster.
+    pub change: Drain3Change,
+    /// The clusters that left to make room.
+    pub evicted: Vec<u64>,
+}
+
+/// What a line did to its cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Drain3Change {
+    /// `cluster_created`
+    Created,
+    /// `cluster_template_changed`
+    Changed,
+    /// `none`
+    None,
+}
+
+/// Which clusters a match without learning looks at (`full_search_strategy`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Drain3Search {
+    /// Those of the leaf that the line leads to: `never`.
+    Leaf,
+    /// Those of its leaf, and if none fits, all with as many tokens: `fallback`.
+    LeafThenAll,
+    /// All with as many tokens: `always`.
+    All,
+}
+
+/// Whether a line may make a cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum May {
+    Create,
+    JoinOnly,
+    /// Nothing may change: `match` instead of `add_log_message`.
+    Look,
+}
+
+impl Drain3 {
+    /// No clusters.
+    ///
+    /// # Errors
+    /// If a setting is out of its bounds or a mask does not compile.
+    pub fn new(settings: &Drain3Settings) -> Result<Self, Drain3Error> {
+        Self::bounded(settings, Bounds::NONE, settings.max_clusters.unwrap_or(usize::MAX))
+    }
+
+    fn bounded(settings: &Drain3Settings, bounds: Bounds, clusters_max: usize) -> Result<Self, Drain3Error> {
+        settings.validate()?;
+        let masks = Arc::new(Masks::new(settings)?);
+        let levels = settings.depth.saturating_sub(2);
+        Ok(Self {
+            shape: Shape { levels, children_max: settings.max_children, param: masks.param.clone() },
+            sim_th: settings.sim_th,
+            values_branch: settings.parametrize_numeric_tokens,
+            masks,
+            bounds,
+            clusters_max,
+            clusters: LruCache::with_hasher(usize::MAX, Hasher::default()),
+            bytes: 0,
+            // Twice what live clusters can need, so that pruning is rare.
+            branches: Branches::new(bounds.nodes_max, bounds.templates_bytes_max.saturating_mul(2)),
+            counter: 0,
+            line: Masked::default(),
+        })
+    }
+
+    /// The same settings without clusters; the masks, which are costly to compile, are shared.
+    fn empty(&self) -> Self {
+        Self {
+            shape: self.shape.clone(),
+            sim_th: self.sim_th,
+            values_branch: self.values_branch,
+            masks: Arc::clone(&self.masks),
+            bounds: self.bounds,
+            clusters_max: self.clusters_max,
+            clusters: LruCache::with_hasher(usize::MAX, Hasher::default()),
+            bytes: 0,
+            branches: Branches::new(self.bounds.nodes_max, self.bounds.templates_bytes_max.saturating_mul(2)),
+            counter: 0,
+            line: Masked::default(),
+        }
+    }
+
+    /// `TemplateMiner.add_log_message`: finds or makes the cluster of a line.
+    pub fn add(&mut self, line: &str) -> Assignment {
+        self.masks.read(line, &self.bounds, &mut self.line);
+        let found = self.assign(May::Create);
+        found.unwrap_or(Assignment { cluster: 0, change: Drain3Change::None, evicted: Vec::new() })
+    }
+
+    /// `TemplateMiner.match`: the cluster whose template a line fits as it is. Nothing changes, not even who was used last.
+    pub fn matches(&mut self, line: &str, search: Drain3Search) -> Option<u64> {
+        self.masks.read(line, &self.bounds, &mut self.line);
+        let leaf = || self.best_of(self.leaf(), 1.0, true);
+        let all = || self.best_of(&self.branches.of_count(self.line.len()), 1.0, true);
+        match search {
+            Drain3Search::Leaf => leaf(),
+            Drain3Search::LeafThenAll => leaf().or_else(all),
+            Drain3Search::All => all(),
+        }
+    }
+
+    /// The template of a live cluster as Drain3 writes it.
+    pub fn template(&self, cluster: u64) -> Option<String> {
+        self.clusters.peek(&cluster).map(|cluster| cluster.tokens.join(" "))
+    }
+
+    /// The live clusters with their sizes, by number.
+    pub fn clusters(&self) -> Vec<(u64, u64)> {
+        let mut clusters: Vec<_> = self.clusters.iter().map(|(number, cluster)| (*number, cluster.size)).collect();
+        clusters.sort_unstable();
+        clusters
+    }
+
+    /// The cluster for the line that has been read.
+    fn assign(&mut self, may: May) -> Option<Assignment> {
+        let found = match may {
+            May::Look => self.best_of(self.leaf(), 1.0, true),
+            _ => self.best_of(self.leaf(), self.sim_th, false),
+        };
+        match found {
+            Some(number) => {
+                let (line, param) = (&self.line, self.masks.param.as_str());
+                let cluster = self.clusters.get_mut(&number)?;
+                cluster.size += 1;
+                let mut change = Drain3Change::None;
+                if may != May::Look {
+                    for (token, theirs) in cluster.tokens.iter_mut().zip(line.tokens()) {
+                        if **token != *theirs && **token != *param {
+                            self.bytes = self.bytes.saturating_sub(cost(token, param) - cost(param, param));
+                            *token = param.into();
+                            change = Drain3Change::Changed;
+                        }
+                    }
+                }
+                Some(Assignment { cluster: number, change, evicted: Vec::new() })
+            }
+            None if may == May::Create => Some(self.create()),
+            None => None,
+        }
+    }
+
+    fn create(&mut self) -> Assignment {
+        self.bytes += self.line.tokens().map(|token| cost(token, &self.masks.param)).sum::<usize>();
+        let mut evicted = Vec::new();
+        while (self.clusters.len() >= self.clusters_max || self.bytes > self.bounds.templates_bytes_max)
+            && let Some(number) = self.evict()
+        {
+            evicted.push(number);
+        }
+        self.counter += 1;
+        let tokens: Vec<Box<str>> = self.line.tokens().map(Into::into).collect();
+        if self.branches.is_overgrown() {
+            let places = self.branches.prune();
+            for (_, cluster) in &mut self.clusters {
+                cluster.leaf = places.get(&cluster.leaf).copied().unwrap_or_default();
+            }
+        }
+        let is_value = |token: &str| self.values_branch && Masks::has_digit(token);
+        let leaf = self.branches.grow(tokens.len(), self.line.tokens(), &self.shape, is_value);
+        self.branches.put(leaf, self.counter);
+        self.clusters.insert(self.counter, Cluster { tokens, size: 1, leaf });
+        Assignment { cluster: self.counter, change: Drain3Change::Created, evicted }
+    }
+
+    fn evict(&mut self) -> Option<Number> {
+        let (number, cluster) = self.clusters.remove_lru()?;
+        self.branches.take(cluster.leaf, number);
+        self.bytes = self.bytes.saturating_sub(cluster.tokens.iter().map(|token| cost(token, &self.masks.param)).sum());
+        Some(number)
+    }
+
+    fn leaf(&self) -> &[Number] {
+        self.branches.leaf(self.line.len(), self.line.tokens(), &self.shape).unwrap_or_default()
+    }
+
+    /// The most similar of `numbers`; of equals the one with more parameters, then the first. `None` below `sim_th`.
+    fn best_of(&self, numbers: &[Number], sim_th: f64, params_count: bool) -> Option<Number> {
+        let mut best: Option<(usize, usize, Number)> = None;
+        let length = self.line.len();
+        for number in numbers {
+            let Some(cluster) = self.clusters.peek(number) else { continue };
+            let (mut equal, mut params) = (0, 0);
+            for (token, theirs) in cluster.tokens.iter().zip(self.line.tokens()) {
+                if **token == *self.masks.param {
+                    params += 1;
+                } else if **token == *theirs {
+                    equal += 1;
+                }
+            }
+            equal += if params_count { params } else { 0 };
+            if best.is_none_or(|(most, of_them, _)| (equal, params) > (most, of_them)) {
+                best = Some((equal, params, *number));
+            }
+        }
+        let (equal, _, number) = best?;
+        // The one cluster without tokens fits by its count alone.
+        let similarity = if length == 0 { 1.0 } else { equal as f64 / length as f64 };
+        (length == 0 || similarity >= sim_th).then_some(number)
+    }
+}
+
+/// Bytes that a token of a template needs, now or once it is a parameter.
+fn cost(token: &str, param: &str) -> usize {
+    token.len().max(param.len()) + 1
+}
