@@ -2,7 +2,7 @@
 //! comes of it, not only survive.
 //!
 //! `cargo test` runs some thousand inputs for each parser. For a long run:
-//! `FUZZ_INPUTS=10000000 FUZZ_SEED=7 cargo test --release -p nephoscope-syslog --test fuzz -- --nocapture`.
+//! `NEPHOSCOPE_FUZZ_INPUTS=10000000 NEPHOSCOPE_FUZZ_SEED=7 cargo test --release -p nephoscope-syslog --test fuzz -- --nocapture`.
 //! An input that breaks a promise is printed as a line for the corpus, where it stays.
 
 mod mutation;
@@ -31,7 +31,7 @@ const LIMITS: FrameLimits = FrameLimits { frame_bytes_max: 32, head_bytes_max: 8
 fn fuzz(parser: &str, mut check: impl FnMut(&[u8], &mut Mutator)) {
     #[expect(clippy::disallowed_methods, reason = "a long run is asked for by the one who runs the test")]
     let number = |name: &str, default: u64| std::env::var(name).map_or(default, |text| text.parse().expect(name));
-    let (inputs, seed) = (number("FUZZ_INPUTS", INPUTS), number("FUZZ_SEED", 1));
+    let (inputs, seed) = (number("NEPHOSCOPE_FUZZ_INPUTS", INPUTS), number("NEPHOSCOPE_FUZZ_SEED", 1));
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus").join(format!("{parser}.txt"));
     let text = std::fs::read_to_string(path).expect("a corpus");
     let corpus: Vec<Vec<u8>> = text.lines().filter(|line| !line.starts_with('#')).map(unescape).collect();
