@@ -2,8 +2,8 @@
 //!
 //! Drain (He et al., ICWS 2017) as IBM's Drain3 (MIT) implements it: masks, then a tree of token count and leading tokens, then the
 //! most similar cluster of the leaf. For comparison, and for those whose templates must stay what they are; the default is
-//! [`Mode::Guarded`](crate::Mode). What differs: an evicted cluster is taken out of its leaf at once (unseen), masks that
-//! backtrack without end are given up on that line, and `match` has no search beyond the leaf but the one that is asked for.
+//! [`Mode::Guarded`](crate::Mode). [`Drain3`] alone has Drain3's bounds, which are few; under the contract it has ours. What differs is
+//! told in `docs/decisions/drain-modes.md`, and that nothing else does is tested beside the Python program.
 
 mod branches;
 mod ini;

@@ -3,7 +3,8 @@
 //! Drain (He et al., ICWS 2017) groups lines by token count and leading tokens and takes what differs within a group as a
 //! parameter. This is Drain with guards: values are masked in one linear pass ([`mask`](Masker)), lines are compared only where their
 //! delimiters agree, a different word means a different event until many words or a value meet at one place, and everything is
-//! bounded. One configuration serves every system; template ids are hashes of the template's text.
+//! bounded. One configuration serves every system; template ids are hashes of the template's text. JSON and logfmt are read for their
+//! sentence. [`Drain3`] is the original, assignment for assignment, which [`Mode`] puts in its place.
 //!
 //! The library is deterministic and pure: no clock, no randomness, no I/O. [`Drain`] makes the templates, [`Activity`] knows how
 //! often each host says each of them, and [`DrainProcessor`] makes a stream processor of both: raw lines in, parsed lines, templates

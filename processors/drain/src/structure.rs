@@ -17,6 +17,8 @@ use crate::token::PLACEHOLDER;
 const MESSAGE_KEYS: [&str; 4] = ["message", "msg", "log", "event"];
 /// A container runtime wraps a program's JSON in its own, and a collector wraps that.
 const LAYERS_MAX: usize = 3;
+/// Bytes of a sentence that are kept: what Docker puts into one record. Of these `line_bytes_max` are parsed.
+const SENTENCE_BYTES_MAX: usize = 16 << 10;
 /// Bytes of a name that are kept.
 const NAME_BYTES_MAX: usize = 128;
 /// Names and values of all fields together: 64 fields of full length.
@@ -175,7 +177,7 @@ impl Structure {
         let mut members = std::mem::take(&mut self.members);
         self.sentence.clear();
         match sentence {
-            Some((_, piece)) => _ = unescape(line, piece, usize::MAX, &mut self.sentence),
+            Some((_, piece)) => self.is_truncated |= unescape(line, piece, SENTENCE_BYTES_MAX, &mut self.sentence),
             None => self.list_keys(line, &mut members),
         };
         for member in members.iter().filter(|member| sentence.is_none_or(|(_, piece)| piece != member.value)) {

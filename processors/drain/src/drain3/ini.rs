@@ -98,8 +98,9 @@ const DEPTH_MAX: usize = 16;
 /// Bytes of the name of a mask, and of what stands around it: a template may hold one in each token.
 const NAME_BYTES_MAX: usize = 64;
 pub(super) const AFFIX_BYTES_MAX: usize = 8;
-/// References within references, as `configparser` allows.
-const REFERENCES_MAX: usize = 10;
+/// References within references, as `configparser` allows, and references in all.
+const REFERENCE_DEPTH_MAX: usize = 10;
+const REFERENCES_MAX: usize = 1_000;
 
 const DRAIN: &str = "DRAIN";
 const MASKING: &str = "MASKING";
@@ -227,15 +228,15 @@ impl Ini {
 
     fn get(&self, section: &'static str, key: &'static str) -> Result<Option<String>, Drain3Error> {
         let Some(raw) = self.raw(section, key) else { return Ok(None) };
-        let mut text = String::new();
-        match self.interpolate(raw, section, REFERENCES_MAX, &mut text) {
+        let (mut text, mut references) = (String::new(), REFERENCES_MAX);
+        match self.interpolate(raw, section, REFERENCE_DEPTH_MAX, &mut references, &mut text) {
             Some(()) => Ok(Some(text)),
             None => Err(Drain3Error::Value { section, key, expected: "%% for each percent sign, or %(key)s", found: shown(raw) }),
         }
     }
 
     /// `%%` is a percent sign, `%(key)s` the value of a key of the same section.
-    fn interpolate(&self, raw: &str, section: &str, depth: usize, out: &mut String) -> Option<()> {
+    fn interpolate(&self, raw: &str, section: &str, depth: usize, references: &mut usize, out: &mut String) -> Option<()> {
         let mut rest = raw;
         while let Some((before, after)) = rest.split_once('%') {
             out.push_str(before);
@@ -244,11 +245,12 @@ impl Ini {
                 rest = after;
             } else {
                 let (name, after) = after.strip_prefix('(')?.split_once(")s")?;
-                // Values that double in each of ten levels must not fill memory.
+                // Values that multiply in each of ten levels must fill neither time nor memory.
+                *references = references.checked_sub(1)?;
                 if depth == 0 || out.len() > INI_BYTES_MAX {
                     return None;
                 }
-                self.interpolate(self.raw(section, &name.to_lowercase())?, section, depth - 1, out)?;
+                self.interpolate(self.raw(section, &name.to_lowercase())?, section, depth - 1, references, out)?;
                 rest = after;
             }
         }

@@ -125,6 +125,8 @@ fn many_and_long_fields_are_cut() {
     let line = format!("{{{},\"msg\":\"late\"}}", many.join(","));
     let (structure, sentence) = read(&line);
     assert_eq!((sentence.as_str(), structure.fields().len(), structure.is_truncated), ("late", PARAMS_MAX, true));
+    let wordy = format!("{{\"msg\":\"{}\"}}", "word ".repeat(9_000));
+    assert!(read(&wordy).1.len() <= SENTENCE_BYTES_MAX && read(&wordy).0.is_truncated);
     let long = format!("{{\"msg\":\"m\",\"a\":\"{}\",\"b\":\"{}\"}}", "é".repeat(400), "\\n".repeat(400));
     let (structure, _) = read(&long);
     assert!(structure.is_truncated && fields(&structure, &long).iter().all(|(_, value, _)| value.len() <= VALUE_BYTES_MAX));
