@@ -10,6 +10,7 @@ pub mod loghub;
 pub mod nab;
 mod report;
 mod timestamp;
+pub mod verdicts;
 pub mod vmft_lad;
 
 pub use gates::Gates;

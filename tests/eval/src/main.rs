@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
-use eval::{Gates, loghub, nab, vmft_lad};
+use eval::{Gates, loghub, nab, verdicts, vmft_lad};
 
 /// Prints every accuracy the documentation claims, from public data.
 #[derive(Parser)]
@@ -30,6 +30,11 @@ enum Suite {
         common: Common,
         #[command(flatten)]
         options: nab::Options,
+    },
+    /// The verdict model on templates that it was never shown: alert labels and levels of LogHub, `templates.csv` with verdicts.
+    Verdicts {
+        #[command(flatten)]
+        common: Common,
     },
     /// Failures of virtual machines foreseen: VMFT-LAD, `data/<set>/*.csv`, `templates.csv` and `published/`.
     VmftLad {
@@ -58,6 +63,7 @@ fn main() -> anyhow::Result<ExitCode> {
     let (outcome, common) = match Cli::parse().suite {
         Suite::Loghub { common, options } => (loghub::run(&common.data, &options, &gates)?, common),
         Suite::Nab { common, options } => (nab::run(&common.data, &options, &gates)?, common),
+        Suite::Verdicts { common } => (verdicts::run(&common.data, &gates)?, common),
         Suite::VmftLad { common, options } => (vmft_lad::run(&common.data, &options, &gates)?, common),
     };
     print!("{}", outcome.text);
