@@ -18,6 +18,7 @@
 pub mod alert;
 pub mod cloudevents;
 pub mod codec;
+pub mod feedback;
 mod log_view;
 pub mod logs;
 mod raw_bytes;
@@ -29,6 +30,7 @@ mod wire;
 
 pub use alert::{Alert, AlertStatus, Evidence, Model, Severity};
 pub use codec::{CodecError, Subject};
+pub use feedback::{Feedback, FeedbackKind};
 pub use log_view::LogRecordView;
 pub use logs::{
     ChangeKind, LogRecord, LogSource, MatchKind, Parameter, ParseStatus, ParsedLog, SourceKind, TemplateChange, TemplateRecord, TimeSource,

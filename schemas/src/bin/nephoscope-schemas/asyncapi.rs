@@ -47,6 +47,13 @@ fn message(topic: &str) -> Option<Message> {
         topics::LOGS_PARSED => avro("ParsedLog", "A log line as template and parameters", ParsedLog::SUBJECT),
         topics::LOGS_TEMPLATES => avro("TemplateRecord", "The last word on a template", TemplateRecord::SUBJECT),
         topics::LOGS_VERDICTS => avro("Verdict", "A word on a template: faulty or normal", Verdict::SUBJECT),
+        topics::FEEDBACK => Message {
+            name: "Feedback",
+            title: "A correction by a person",
+            content_type: "application/json",
+            schema_format: JSON_SCHEMA,
+            schema: "json/feedback/v1.schema.json".into(),
+        },
         topics::ALERTS => Message {
             name: "Alert",
             title: "One word about one trouble",
@@ -69,6 +76,7 @@ struct Program {
 const PROGRAMS: &[Program] = &[
     Program { part: "syslog", binary: "nephoscope-syslog", rejects: false },
     Program { part: "drain", binary: "nephoscope-drain", rejects: true },
+    Program { part: "matrix-profile", binary: "nephoscope-matrix-profile", rejects: true },
     Program { part: "console", binary: "nephoscope", rejects: false },
     Program { part: "verdict-oracle", binary: "nephoscope-verdict-oracle", rejects: true },
     Program { part: "runtime", binary: "every program", rejects: false },
