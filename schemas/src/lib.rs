@@ -18,6 +18,7 @@
 pub mod alert;
 pub mod cloudevents;
 pub mod codec;
+pub mod feedback;
 pub mod incident;
 mod log_view;
 pub mod logs;
@@ -30,6 +31,7 @@ mod wire;
 
 pub use alert::{Alert, AlertStatus, Evidence, Model, Severity};
 pub use codec::{CodecError, Subject};
+pub use feedback::{Feedback, FeedbackKind};
 pub use incident::{Cause, Incident, IncidentAction, IncidentAlert, IncidentStatus, Node, NodeKind, TimelineEntry, TimelineKind};
 pub use log_view::LogRecordView;
 pub use logs::{

@@ -113,6 +113,8 @@ pub const LOGS_PARSED: &str = "logs.parsed.v1";
 pub const LOGS_TEMPLATES: &str = "logs.templates.v1";
 /// Verdicts on templates.
 pub const LOGS_VERDICTS: &str = "logs.verdicts.v1";
+/// Corrections by people.
+pub const FEEDBACK: &str = "feedback.v1";
 /// Alerts.
 pub const ALERTS: &str = "alerts.v1";
 /// Incidents.
@@ -148,7 +150,7 @@ pub const TOPICS: &[Topic] = &[
         class: Class::Data,
         key: "host",
         written_by: &["drain"],
-        read_by: &["console"],
+        read_by: &["console", "matrix-profile"],
         about: "each line as template and parameters (Avro)",
     },
     Topic {
@@ -164,14 +166,22 @@ pub const TOPICS: &[Topic] = &[
         class: Class::Table,
         key: "template id/operator or template id/model",
         written_by: &["console", "verdict-oracle"],
-        read_by: &["console", "verdict-oracle"],
+        read_by: &["console", "matrix-profile", "verdict-oracle"],
         about: "which templates tell of a failure, by people and models (Avro, compacted)",
+    },
+    Topic {
+        name: FEEDBACK,
+        class: Class::Alerts,
+        key: "subject",
+        written_by: &["console"],
+        read_by: &["matrix-profile"],
+        about: "corrections by people (JSON)",
     },
     Topic {
         name: ALERTS,
         class: Class::Alerts,
         key: "fingerprint",
-        written_by: &["drain", "runtime"],
+        written_by: &["drain", "matrix-profile", "runtime"],
         read_by: &["incident", "console", "anyone"],
         about: "alerts (JSON, CloudEvents headers)",
     },

@@ -148,6 +148,14 @@ impl AlertBook {
         folded.map_or(Ok(()), |draft| self.fire(draft, now, out))
     }
 
+    /// Adds a note to an open alert, told with its next word. Nothing happens if it is not open.
+    pub fn annotate(&mut self, fingerprint: &str, name: &str, note: &str) {
+        let Some(open) = self.open.get_mut(fingerprint) else { return };
+        let before = open.bytes();
+        open.alert.annotations.insert(name.into(), note.into());
+        self.open_bytes = self.open_bytes - before + open.bytes();
+    }
+
     /// The trouble is over. Nothing happens if it was not open.
     ///
     /// # Errors

@@ -10,6 +10,7 @@ pub mod counts;
 pub mod dataset;
 mod evaluation;
 mod faithful;
+mod semantic;
 mod tables;
 mod view;
 
@@ -19,9 +20,10 @@ use clap::{Args, ValueEnum};
 
 use crate::gates::Gates;
 use crate::report::{Gate, Mean, Outcome, Report, Row};
-use dataset::Data;
+use dataset::{Data, Set};
 use evaluation::{ALL, Judged};
 use faithful::{Feedback, Tables};
+use semantic::{LocalModel, Names, Verdicts};
 
 /// What to evaluate.
 #[derive(Args, Clone, Debug, Default)]
@@ -32,6 +34,10 @@ pub struct Options {
     /// Whose verdicts on templates; all of them if none is named.
     #[arg(long, value_enum)]
     pub provider: Vec<Provider>,
+    /// Train the local model anew for each set, without anything like what that set's failures say: what it thinks of failures that
+    /// nobody showed it.
+    #[arg(long)]
+    pub leave_one_type_out: bool,
 }
 
 /// Which detector.
@@ -39,6 +45,8 @@ pub struct Options {
 pub enum Mode {
     /// The published one, step for step.
     Faithful,
+    /// Ours.
+    Semantic,
 }
 
 /// Whose verdicts.
@@ -48,6 +56,8 @@ pub enum Provider {
     Fake,
     /// The cached verdicts of `templates.csv`.
     Table,
+    /// The model that is compiled in: no table, no network.
+    Linear,
 }
 
 const SUITE: &str = "vmft-lad";
@@ -69,6 +79,9 @@ pub fn run(data: &Path, options: &Options, gates: &Gates) -> anyhow::Result<Outc
     if options.wants(Mode::Faithful) {
         rows.extend(faithful_rows(&data, options)?);
     }
+    if options.wants(Mode::Semantic) {
+        rows.extend(semantic_rows(&data, options)?);
+    }
     let mut text = tables::areas(&rows, &data)?;
     text += &tables::alarms(&rows);
     text += &tables::views(&rows);
@@ -77,6 +90,29 @@ pub fn run(data: &Path, options: &Options, gates: &Gates) -> anyhow::Result<Outc
     text += &gates.iter().map(Gate::line).collect::<String>();
     let mean = rows.iter().filter(|row| row.set == ALL).map(|row| Mean { mode: row.mode.clone(), metrics: row.metrics.clone() }).collect();
     Ok(Outcome { text, report: Report { suite: SUITE, rows, mean, gates } })
+}
+
+fn semantic_rows(data: &Data, options: &Options) -> anyhow::Result<Vec<Row>> {
+    let names = Names::of(data);
+    let faulty = faithful::faulty(data);
+    let mut rows = Vec::new();
+    if options.asks(Provider::Table) {
+        let probability = move |_: &Set, number: i64| if faulty.contains(&number) { semantic::FAULTY } else { semantic::NORMAL };
+        let verdicts = Verdicts { mode: "semantic/table".into(), provider: verdict::Provider::Table, probability: Box::new(probability) };
+        rows.extend(names.judge(data, &verdicts).rows(data));
+    }
+    if options.asks(Provider::Linear) {
+        let mut models = vec![("linear", LocalModel::Shipped)];
+        if options.leave_one_type_out {
+            models.push(("linear, type left out", LocalModel::left_out(data)?));
+        }
+        for (name, model) in models {
+            let verdicts = model.verdicts(&format!("semantic/{name}"), data);
+            rows.extend(baselines::verdict_alone(&format!("verdict-alone/{name}"), &verdicts, data).rows(data));
+            rows.extend(names.judge(data, &verdicts).rows(data));
+        }
+    }
+    Ok(rows)
 }
 
 fn faithful_rows(data: &Data, options: &Options) -> anyhow::Result<Vec<Row>> {

@@ -48,21 +48,22 @@ fn message(topic: &str) -> Option<Message> {
         schema: format!("avsc/{subject}/v1.avsc"),
         headers: None,
     };
-    let json = |name, title, subject: &str, headers: fn(&str) -> Written| Message {
+    let json = |name, title, subject: &str, headers: Option<fn(&str) -> Written>| Message {
         name,
         title,
         content_type: "application/json",
         schema_format: JSON_SCHEMA,
         schema: format!("json/{subject}/v1.schema.json"),
-        headers: Some(headers),
+        headers,
     };
     Some(match topic {
         topics::LOGS_RAW => avro("LogRecord", "A log line as it was received", LogRecord::SUBJECT),
         topics::LOGS_PARSED => avro("ParsedLog", "A log line as template and parameters", ParsedLog::SUBJECT),
         topics::LOGS_TEMPLATES => avro("TemplateRecord", "The last word on a template", TemplateRecord::SUBJECT),
         topics::LOGS_VERDICTS => avro("Verdict", "A word on a template: faulty or normal", Verdict::SUBJECT),
-        topics::ALERTS => json("Alert", "One word about one trouble", "alerts", alert_headers),
-        topics::INCIDENTS => json("Incident", "All that is known about one story", "incidents", incident_headers),
+        topics::FEEDBACK => json("Feedback", "A correction by a person", "feedback", None),
+        topics::ALERTS => json("Alert", "One word about one trouble", "alerts", Some(alert_headers)),
+        topics::INCIDENTS => json("Incident", "All that is known about one story", "incidents", Some(incident_headers)),
         _ => return None,
     })
 }
@@ -89,6 +90,7 @@ const PROGRAMS: &[Program] = &[
     Program { part: "syslog", binary: "nephoscope-syslog", rejects: false },
     Program { part: "drain", binary: "nephoscope-drain", rejects: true },
     Program { part: "incident", binary: "nephoscope-incident", rejects: true },
+    Program { part: "matrix-profile", binary: "nephoscope-matrix-profile", rejects: true },
     Program { part: "console", binary: "nephoscope", rejects: false },
     Program { part: "verdict-oracle", binary: "nephoscope-verdict-oracle", rejects: true },
     Program { part: "runtime", binary: "every program", rejects: false },

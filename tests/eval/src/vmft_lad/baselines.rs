@@ -2,18 +2,25 @@
 
 use std::collections::BTreeSet;
 
-use super::dataset::Data;
+use matrix_profile::Scoring;
+
+use super::dataset::{Data, Set};
 use super::evaluation::Judged;
 use super::faithful;
+use super::semantic::{FAULTY, NORMAL, Verdicts};
 use crate::report::Row;
 
 /// Rows of training, as the detectors have them.
 const TRAINING: usize = 150;
-/// What a cached verdict is worth.
-const FAULTY: f64 = 0.97;
-const NORMAL: f64 = 0.03;
 
-/// The verdict on the newest template alone, and "this template was never seen before".
+/// The verdict on the newest template alone, at the threshold that its provider has.
+pub(super) fn verdict_alone(mode: &str, verdicts: &Verdicts<'_>, data: &Data) -> Judged {
+    let threshold = Scoring::default().threshold_of(verdicts.provider);
+    let p = |set: &Set, template: &i64| (verdicts.probability)(set, *template);
+    Judged::new(mode, threshold, data, |set, recording| recording.templates.iter().map(|template| p(set, template)).collect())
+}
+
+/// The verdict of the table alone, and "this template was never seen before".
 pub(super) fn rows(data: &Data) -> Vec<Row> {
     let faulty = faithful::faulty(data);
     let p = |template: &i64| if faulty.contains(template) { FAULTY } else { NORMAL };

@@ -88,6 +88,11 @@ impl Recording {
         self.failure.map_or(0, |failure| failure.injected)
     }
 
+    /// Rows before the fault was injected; all of them if there was none, none if that is not known.
+    pub fn benign_rows(&self) -> usize {
+        self.failure.map_or(self.templates.len(), |failure| failure.injected.saturating_sub(1))
+    }
+
     /// The failure, if it is known when it began.
     pub fn labelled(&self) -> Option<Failure> {
         self.failure.filter(|failure| failure.injected > 1)
