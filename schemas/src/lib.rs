@@ -21,6 +21,7 @@ pub mod codec;
 mod log_view;
 pub mod logs;
 mod raw_bytes;
+pub mod silence;
 pub mod time;
 pub mod topics;
 mod wire;
@@ -31,4 +32,5 @@ pub use log_view::LogRecordView;
 pub use logs::{
     ChangeKind, LogRecord, LogSource, MatchKind, Parameter, ParseStatus, ParsedLog, SourceKind, TemplateChange, TemplateRecord, TimeSource,
 };
+pub use silence::Silence;
 pub use time::EventTime;

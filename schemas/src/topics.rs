@@ -113,6 +113,8 @@ pub const LOGS_PARSED: &str = "logs.parsed.v1";
 pub const LOGS_TEMPLATES: &str = "logs.templates.v1";
 /// Alerts.
 pub const ALERTS: &str = "alerts.v1";
+/// The table of silences.
+pub const CONTROL_SILENCES: &str = "control.silences.v1";
 /// Suffix of a topic's dead letters.
 pub const DLQ_SUFFIX: &str = ".dlq";
 
@@ -160,8 +162,16 @@ pub const TOPICS: &[Topic] = &[
         class: Class::Alerts,
         key: "fingerprint",
         written_by: &["drain", "runtime"],
-        read_by: &["console", "anyone"],
+        read_by: &["console", "notifier", "anyone"],
         about: "alerts (JSON, CloudEvents headers)",
+    },
+    Topic {
+        name: CONTROL_SILENCES,
+        class: Class::Table,
+        key: "silence id",
+        written_by: &["console"],
+        read_by: &["console", "notifier"],
+        about: "what people are not to be told for a while, by whom and why (JSON, compacted)",
     },
 ];
 

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeSet, fs, path::PathBuf};
 
-use schemas::{Alert, LogRecord, ParsedLog, Subject, TemplateRecord, alert};
+use schemas::{Alert, LogRecord, ParsedLog, Silence, Subject, TemplateRecord, alert};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
@@ -61,6 +61,14 @@ fn alerts() {
         sanitized.sanitize().unwrap_or_else(|error| panic!("{name}: {error}"));
         assert_eq!(sanitized, alert, "{name} is as published: within the limits, nothing to escape");
         assert_eq!(alert.fingerprint, alert::fingerprint(&alert.name, &alert.labels), "{name}");
+    }
+}
+
+#[test]
+fn silences() {
+    for (name, example) in examples("control.silences") {
+        let silence: Silence = read(&name, &example);
+        silence.check().unwrap_or_else(|error| panic!("{name}: {error}"));
     }
 }
 

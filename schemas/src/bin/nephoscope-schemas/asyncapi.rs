@@ -53,6 +53,13 @@ fn message(topic: &str) -> Option<Message> {
             schema_format: JSON_SCHEMA,
             schema: "json/alerts/v1.schema.json".into(),
         },
+        topics::CONTROL_SILENCES => Message {
+            name: "Silence",
+            title: "What people are not to be told for a while",
+            content_type: "application/json",
+            schema_format: JSON_SCHEMA,
+            schema: "json/control.silences/v1.schema.json".into(),
+        },
         _ => return None,
     })
 }
@@ -63,13 +70,16 @@ struct Program {
     binary: &'static str,
     /// Whether it rejects records to the dead letters of what it reads.
     rejects: bool,
+    /// Whether it has a consumer group for each destination.
+    delivers: bool,
 }
 
 const PROGRAMS: &[Program] = &[
-    Program { part: "syslog", binary: "nephoscope-syslog", rejects: false },
-    Program { part: "drain", binary: "nephoscope-drain", rejects: true },
-    Program { part: "console", binary: "nephoscope", rejects: false },
-    Program { part: "runtime", binary: "every program", rejects: false },
+    Program { part: "syslog", binary: "nephoscope-syslog", rejects: false, delivers: false },
+    Program { part: "drain", binary: "nephoscope-drain", rejects: true, delivers: false },
+    Program { part: "console", binary: "nephoscope", rejects: false, delivers: false },
+    Program { part: "notifier", binary: "nephoscope-notifier", rejects: true, delivers: true },
+    Program { part: "runtime", binary: "every program", rejects: false, delivers: false },
 ];
 
 /// Readers that are no part of ours.
@@ -192,7 +202,10 @@ fn operation(action: &str, program: &Program, address: &str, message: &str) -> (
         ("messages".to_string(), Node::List(vec![reference(&format!("channels/{channel}/messages/{message}"))])),
     ];
     if action == "receive" && program.rejects {
-        let group = map! { "type" => "string", "const" => format!("nephoscope.{}", program.part) };
+        let group = match program.delivers {
+            true => map! { "type" => "string", "pattern" => format!("^nephoscope\\.{}\\.[a-z0-9_-]+$", program.part) },
+            false => map! { "type" => "string", "const" => format!("nephoscope.{}", program.part) },
+        };
         operation.push(("bindings".into(), map! { "kafka" => map! { "groupId" => group, "bindingVersion" => BINDING } }));
     }
     (format!("{}-{action}s-{channel}", program.part), Node::Map(operation))
