@@ -73,6 +73,12 @@ pub enum Command {
     /// What is or was wrong
     #[command(subcommand, arg_required_else_help = true)]
     Alerts(Alerts),
+    /// Where alerts are told, and which go where
+    #[command(subcommand, arg_required_else_help = true)]
+    Notify(Notify),
+    /// What people are not to be told for a while
+    #[command(subcommand, arg_required_else_help = true)]
+    Silence(Silence),
     /// What runs, how fast, how far behind, what was rejected or lost, and what is not seen
     #[command(after_help = STATUS_EXAMPLES)]
     Status(Status),
@@ -258,6 +264,103 @@ const ALERTS_SHOW_EXAMPLES: &str = "\
 Examples:
   nephoscope alerts show 832b9dae
   nephoscope alerts show 832b9dae9e06b086c1aa3d277e96eaa0 --json";
+
+#[derive(Debug, Subcommand)]
+pub enum Notify {
+    /// List the destinations, and how each stands
+    #[command(after_help = "Examples:\n  nephoscope notify list\n  nephoscope notify list --json")]
+    List,
+    /// Send one synthetic alert to a destination, now, and say what came of it
+    #[command(after_help = NOTIFY_TEST_EXAMPLES)]
+    Test(NotifyTest),
+    /// Say which route takes an alert, and why
+    #[command(after_help = NOTIFY_EXPLAIN_EXAMPLES)]
+    Explain(NotifyExplain),
+}
+
+/// `notify test`.
+#[derive(Debug, Args)]
+pub struct NotifyTest {
+    /// The destination, by the name that it has in the configuration
+    #[arg(value_name = "DESTINATION")]
+    pub destination: String,
+}
+
+const NOTIFY_TEST_EXAMPLES: &str = "\
+A running instance sends it, with its own configuration and secrets; where none runs, this command does. Routes, groups and
+silences do not matter. Exit code 1 if the destination did not take it.
+
+Examples:
+  nephoscope notify test pager
+  nephoscope notify test ops --json";
+
+/// `notify explain`.
+#[derive(Debug, Args)]
+pub struct NotifyExplain {
+    /// Id or fingerprint of the alert, or how it begins
+    #[arg(value_name = "ID|FINGERPRINT")]
+    pub alert: String,
+}
+
+const NOTIFY_EXPLAIN_EXAMPLES: &str = "\
+It asks the routes as of now: time windows count.
+
+Examples:
+  nephoscope notify explain 832b9dae
+  nephoscope notify explain 832b9dae --json";
+
+#[derive(Debug, Subcommand)]
+pub enum Silence {
+    /// Hold alerts back for a while; every silence has an end, an author and a reason
+    #[command(after_help = SILENCE_ADD_EXAMPLES)]
+    Add(SilenceAdd),
+    /// List the silences that hold or will hold, and what each has held back
+    #[command(after_help = "Examples:\n  nephoscope silence list\n  nephoscope silence list --all --json")]
+    List(SilenceList),
+    /// End a silence now
+    #[command(after_help = "Examples:\n  nephoscope silence expire 5f0c2a9b")]
+    Expire(SilenceExpire),
+}
+
+/// `silence add`.
+#[derive(Debug, Args)]
+pub struct SilenceAdd {
+    /// A condition, as in Alertmanager: name=value, !=, =~, !~; all that are given must hold
+    #[arg(long = "match", value_name = "MATCHER", required = true)]
+    pub matchers: Vec<notifier::Matcher>,
+    /// How long: a span such as 15m, 2h, 1d
+    #[arg(long = "for", value_name = "SPAN", value_parser = moment::length)]
+    pub length_ms: i64,
+    /// Who says so
+    #[arg(long, value_name = "NAME")]
+    pub by: String,
+    /// Why
+    #[arg(long, value_name = "REASON")]
+    pub why: String,
+}
+
+const SILENCE_ADD_EXAMPLES: &str = "\
+Alerts are still on the topic and the page; they are only not told. What was told as firing is still told when it ends.
+
+Examples:
+  nephoscope silence add --match 'host=~\"web-.*\"' --for 2h --by ann --why 'upgrade, CHG-4711'
+  nephoscope silence add --match name=TemplateBurst --match host=db-7 --for 30m --by ann --why 'load test'";
+
+/// `silence list`.
+#[derive(Debug, Args)]
+pub struct SilenceList {
+    /// Those that are over too
+    #[arg(long)]
+    pub all: bool,
+}
+
+/// `silence expire`.
+#[derive(Debug, Args)]
+pub struct SilenceExpire {
+    /// Id of the silence, or how it begins
+    #[arg(value_name = "ID")]
+    pub id: String,
+}
 
 /// `status`.
 #[derive(Debug, Args)]

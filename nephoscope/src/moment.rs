@@ -22,6 +22,18 @@ pub fn since(text: &str) -> Result<EventTime, String> {
     Ok(wall_clock().plus_millis(-millis))
 }
 
+/// Reads a length of time, `15m`, `2h`, `1d`, in milliseconds; at most a year.
+///
+/// # Errors
+/// What would have been understood.
+pub fn length(text: &str) -> Result<i64, String> {
+    const YEAR_MS: i64 = 366 * 86_400_000;
+    let expected = || "expected a span such as 15m, 2h or 1d, at most a year".to_string();
+    let span: Span = text.parse().map_err(|_| expected())?;
+    let millis = span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|_| expected())?.as_millis();
+    i64::try_from(millis).ok().filter(|millis| (1_000..=YEAR_MS).contains(millis)).ok_or_else(expected)
+}
+
 /// Local date and time with milliseconds.
 pub fn local(time: EventTime) -> String {
     let Ok(stamp) = Timestamp::from_nanosecond(time.0.into()) else { return time.to_string() };
@@ -66,6 +78,14 @@ mod tests {
             let time = since(text).expect("is a span");
             let back = wall_clock().millis_since(time);
             assert!((millis..millis + 10_000).contains(&back), "{text}: {back}");
+        }
+    }
+
+    #[test]
+    fn a_length_has_an_end() {
+        assert_eq!((length("2h"), length("90s")), (Ok(7_200_000), Ok(90_000)));
+        for text in ["", "0s", "-2h", "2", "forever", "10y"] {
+            assert!(length(text).is_err(), "{text}");
         }
     }
 

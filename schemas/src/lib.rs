@@ -23,6 +23,7 @@ pub mod incident;
 mod log_view;
 pub mod logs;
 mod raw_bytes;
+pub mod silence;
 pub mod template;
 pub mod time;
 pub mod topics;
@@ -37,6 +38,7 @@ pub use log_view::LogRecordView;
 pub use logs::{
     ChangeKind, LogRecord, LogSource, MatchKind, Parameter, ParseStatus, ParsedLog, SourceKind, TemplateChange, TemplateRecord, TimeSource,
 };
+pub use silence::Silence;
 pub use template::{TemplateId, canonical};
 pub use time::EventTime;
 pub use verdict::{FailureClass, Verdict, VerdictKind, VerdictScope};

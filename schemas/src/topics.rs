@@ -119,6 +119,8 @@ pub const FEEDBACK: &str = "feedback.v1";
 pub const ALERTS: &str = "alerts.v1";
 /// Incidents.
 pub const INCIDENTS: &str = "incidents.v1";
+/// The table of silences.
+pub const CONTROL_SILENCES: &str = "control.silences.v1";
 /// Suffix of a topic's dead letters.
 pub const DLQ_SUFFIX: &str = ".dlq";
 
@@ -182,7 +184,7 @@ pub const TOPICS: &[Topic] = &[
         class: Class::Alerts,
         key: "fingerprint",
         written_by: &["drain", "matrix-profile", "runtime"],
-        read_by: &["incident", "console", "anyone"],
+        read_by: &["incident", "console", "notifier", "anyone"],
         about: "alerts (JSON, CloudEvents headers)",
     },
     Topic {
@@ -192,6 +194,14 @@ pub const TOPICS: &[Topic] = &[
         written_by: &["incident"],
         read_by: &["console", "anyone"],
         about: "alerts of one story together, with what probably caused them (JSON, CloudEvents headers)",
+    },
+    Topic {
+        name: CONTROL_SILENCES,
+        class: Class::Table,
+        key: "silence id",
+        written_by: &["console"],
+        read_by: &["console", "notifier"],
+        about: "what people are not to be told for a while, by whom and why (JSON, compacted)",
     },
 ];
 

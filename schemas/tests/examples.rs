@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeSet, fs, path::PathBuf};
 
-use schemas::{Alert, Incident, LogRecord, ParsedLog, Subject, TemplateRecord, Verdict, alert, incident};
+use schemas::{Alert, Incident, LogRecord, ParsedLog, Silence, Subject, TemplateRecord, Verdict, alert, incident};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
@@ -78,6 +78,14 @@ fn incidents() {
         assert_eq!(sanitized, incident, "{name} is as published: within the limits, nothing to escape");
         let first = incident.alerts.first().unwrap_or_else(|| panic!("{name} has alerts"));
         assert_eq!(incident.id, incident::incident_id(&first.fingerprint, first.started_at), "{name}");
+    }
+}
+
+#[test]
+fn silences() {
+    for (name, example) in examples("control.silences") {
+        let silence: Silence = read(&name, &example);
+        silence.check().unwrap_or_else(|error| panic!("{name}: {error}"));
     }
 }
 

@@ -76,7 +76,7 @@ struct Whole {
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Word {
+pub(super) struct Word {
     id: String,
     at: schemas::EventTime,
     status: AlertStatus,
@@ -107,7 +107,7 @@ pub fn show(args: &AlertsShow, origin: &Origin, redactor: &Redactor, out: &mut O
 }
 
 /// The alert whose id or fingerprint begins so: the last word about it, or the very word if the id is whole.
-fn find(wanted: &str, origin: &Origin, redactor: &Redactor, topic: &Topic) -> anyhow::Result<(Alert, Vec<Word>)> {
+pub(super) fn find(wanted: &str, origin: &Origin, redactor: &Redactor, topic: &Topic) -> anyhow::Result<(Alert, Vec<Word>)> {
     let wanted = wanted.trim().to_ascii_lowercase();
     let mut found: Vec<String> = Vec::new();
     visit(origin, topic, |alert| {

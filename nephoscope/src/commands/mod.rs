@@ -4,6 +4,8 @@ pub mod alerts;
 pub mod dlq;
 pub mod doctor;
 pub mod health;
+pub mod notify;
+pub mod silence;
 pub mod state;
 pub mod status;
 pub mod store;
@@ -16,7 +18,7 @@ use std::process::ExitCode;
 use stream_runtime::config::ConfigFile;
 
 use crate::{
-    cli::{Alerts, Cli, Command, Dlq, State, Store, Templates, Topics, TopicsCommand},
+    cli::{Alerts, Cli, Command, Dlq, Notify, Silence, State, Store, Templates, Topics, TopicsCommand},
     origin::Origin,
     output::{Form, Output},
     redact::Redactor,
@@ -50,6 +52,12 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Dlq(Dlq::List(args)) => dlq::list(args, &origin()?, &redactor()?, &mut out),
         Command::Dlq(Dlq::Show(args)) => dlq::show(args, &origin()?, &redactor()?, &mut out),
         Command::Dlq(Dlq::Replay(args)) => dlq::replay(args, &origin()?, &mut out),
+        Command::Notify(Notify::List) => notify::list(&origin()?, &mut out),
+        Command::Notify(Notify::Test(args)) => return notify::test(args, global, &mut out),
+        Command::Notify(Notify::Explain(args)) => notify::explain(args, global, &origin()?, &redactor()?, &mut out),
+        Command::Silence(Silence::Add(args)) => silence::add(args, &origin()?, &mut out),
+        Command::Silence(Silence::List(args)) => silence::list(args, &origin()?, &mut out),
+        Command::Silence(Silence::Expire(args)) => silence::expire(args, &origin()?, &mut out),
         Command::State(State::Show(args)) => state::show(args, &origin()?, &mut out),
     }?;
     Ok(ExitCode::SUCCESS)

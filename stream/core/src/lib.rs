@@ -61,5 +61,5 @@ pub use processor::{ConfigError, Processor, config_hash};
 pub use record::{HeaderBuffer, Headers, RECORD_BYTES_MAX, Record};
 pub use reject::{Reject, RejectReason};
 pub use schemas::EventTime;
-pub use sink::{Delivered, Sink, SinkBatch, SinkError, SinkId, SinkInstance};
+pub use sink::{Delivered, RefusedLater, Sink, SinkBatch, SinkError, SinkId, SinkInstance};
 pub use snapshot::{SnapshotReader, SnapshotWriter, StateError};

@@ -5,7 +5,8 @@
 //!
 //! * A *deliverer* (a pager, a chat) acts inside [`Sink::on_batch`] and lets the commit follow. If the process dies in between,
 //!   the record comes again: delivery is at least once, and the destination drops repeats by an idempotency key, such as the
-//!   record's place or an alert's fingerprint.
+//!   record's place or an alert's fingerprint. One that waits for company before it sends keeps the records in its state, is
+//!   done with them, and sends in [`Sink::on_tick`]; what is refused then, it hands back by [`Sink::take_refused`].
 //! * An *actor* on machines puts out its intent and remembers it, and acts in [`Sink::after_commit`], when the intent is on the
 //!   bus and so in the audit trail. The outcome enters the next [`Sink::on_tick`].
 //!
@@ -51,7 +52,8 @@ use serde::{Serialize, de::DeserializeOwned};
 
 pub use self::instance::{Delivered, SinkInstance};
 use crate::{
-    ConfigError, Outbox, OutputSource, Record, Reject, SnapshotReader, SnapshotWriter, StateError, TopicName, TopicPartition, outbox::Mark,
+    ConfigError, Offset, Outbox, OutputSource, Record, Reject, SnapshotReader, SnapshotWriter, StateError, TopicName, TopicPartition,
+    outbox::Mark,
 };
 
 /// Which sink: where it delivers to, and the input partition that it reads.
@@ -78,6 +80,23 @@ pub enum SinkError {
     /// one at a time to learn which.
     #[error(transparent)]
     Poison(#[from] Reject),
+}
+
+/// A record that a sink had been done with, and that its destination refused for good when it was sent later.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefusedLater {
+    /// Where the record stood, in the partition of this instance.
+    pub offset: Offset,
+    /// When it was appended.
+    pub appended_at: EventTime,
+    /// Its key.
+    pub key: Option<Vec<u8>>,
+    /// Its value.
+    pub value: Option<Vec<u8>>,
+    /// Its headers, as [`Headers::encoded`](crate::Headers::encoded) gives them.
+    pub headers: Vec<u8>,
+    /// Why it was refused.
+    pub reject: Reject,
 }
 
 impl SinkError {
@@ -161,6 +180,18 @@ pub trait Sink: Sized + Send + 'static {
         Ok(())
     }
 
+    /// Whether there is more to do than fitted one commit: the next tick then comes at once instead of after a second. So a
+    /// destination that cannot drop repeats gets one message for each commit, and a crash repeats at most one.
+    fn is_pressed(&self) -> bool {
+        false
+    }
+
+    /// Records that it had been done with and that were refused for good since it was asked last. They become dead letters in
+    /// the commit that follows. Asked after every batch and tick.
+    fn take_refused(&mut self) -> Vec<RefusedLater> {
+        Vec::new()
+    }
+
     /// The state as it is now is on the bus, with all that was put out. Called after every commit and after a restore, so what a
     /// process that died had intended and not done is found here too. What it changes in the state is not on the bus before the
     /// next commit.
@@ -189,13 +220,19 @@ pub struct SinkBatch<'a> {
     /// Outputs that follow from records that are done.
     settled: Mark,
     last_tick: EventTime,
+    now: EventTime,
     /// An output limit that a record broke and that the sink did not care about.
     overflow: Option<String>,
 }
 
 impl<'a> SinkBatch<'a> {
-    fn new(at: &'a TopicPartition, records: &'a [Record<'a>], last_tick: EventTime, out: &Outbox) -> Self {
-        Self { at, records, taken: 0, done: 0, settled: out.mark(), last_tick, overflow: None }
+    fn new(at: &'a TopicPartition, records: &'a [Record<'a>], last_tick: EventTime, now: EventTime, out: &Outbox) -> Self {
+        Self { at, records, taken: 0, done: 0, settled: out.mark(), last_tick, now: now.max(last_tick), overflow: None }
+    }
+
+    /// The wall clock when the batch was handed over, never before the last tick.
+    pub fn now(&self) -> EventTime {
+        self.now
     }
 
     /// The next record. What is put out from now on follows from it.

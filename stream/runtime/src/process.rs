@@ -12,7 +12,6 @@ use std::{
 
 use axum::Router;
 use clap::{Args, CommandFactory, FromArgMatches, Parser};
-use serde::{Serialize, de::DeserializeOwned};
 use stream_core::{Processor, Sink};
 use tracing_subscriber::EnvFilter;
 
@@ -182,28 +181,42 @@ pub fn signal_flag() -> std::io::Result<Arc<AtomicBool>> {
 
 /// The main function of a processor's binary.
 pub fn run<P: Processor>() -> ExitCode {
-    run_stages(P::NAME, |engine, config| engine.spawn::<P>(config))
+    let read = |file: &mut ConfigFile| file.section::<P::Config>(section_name(P::NAME));
+    run_stages(P::NAME, read, |running, config| running.engine.spawn::<P>(config).map(|()| Router::new()))
 }
 
 /// The main function of a sink's binary. It ends when all destinations have stopped; while one is left, readiness and an alert
 /// tell of those that have.
 pub fn run_sink<S: Sink>() -> ExitCode {
-    run_stages(S::NAME, |engine, config| engine.spawn_sink::<S>(&config))
+    run_sink_with::<S>(|file| file.section(section_name(S::NAME)), |_, _| Router::new())
 }
 
-fn run_stages<C: DeserializeOwned + Serialize + Default>(
+/// The same for a sink whose configuration is more than its section: `read` reads it, `prepare` adds what only the running
+/// process knows and returns the sink's routes of the API.
+pub fn run_sink_with<S: Sink>(
+    read: impl FnOnce(&mut ConfigFile) -> Result<S::Config, ConfigFileError>,
+    prepare: impl FnOnce(&mut S::Config, &Running) -> Router,
+) -> ExitCode {
+    run_stages(S::NAME, read, |running, mut config| {
+        let routes = prepare(&mut config, running);
+        running.engine.spawn_sink::<S>(&config).map(|()| routes)
+    })
+}
+
+fn run_stages<C>(
     name: &'static str,
-    spawn: impl FnOnce(&mut Engine, C) -> Result<(), WorkerError>,
+    read: impl FnOnce(&mut ConfigFile) -> Result<C, ConfigFileError>,
+    spawn: impl FnOnce(&mut Running, C) -> Result<Router, WorkerError>,
 ) -> ExitCode {
     exit(name, |args| {
         let mut file = ConfigFile::load(args.config.as_deref())?;
         let settings = ProcessSettings::read(&mut file, args, ListenSettings::of_part())?;
-        let config: C = file.section(section_name(name))?;
+        let config = read(&mut file)?;
         let Some(stop) = begin(args, &file, &settings)? else { return Ok(()) };
         let mut running = Running::open(name, &settings)?;
         running.export_spans(binary_name(name))?;
-        spawn(&mut running.engine, config)?;
-        let api = running.serve(&file, &settings, Router::new())?;
+        let routes = spawn(&mut running, config)?;
+        let api = running.serve(&file, &settings, routes)?;
         let view = running.engine.view();
         let outcome = wait_until(&stop, view.clone(), || {
             let stages = view.stages();

@@ -206,7 +206,7 @@ mod tests {
             ("COPY LICENSE", "COPY README.md", "COPY README.md: .dockerignore hides it"),
             ("USER 10001:10001", "USER root", "expected the number of a user that is not root"),
             ("USER 10001:10001", "USER 0", "expected the number of a user that is not root"),
-            (" target/release/nephoscope-drain", "", "the image lacks nephoscope-drain"),
+            (" target/release/nephoscope-drain \\", " \\", "the image lacks nephoscope-drain"),
             ("target/release/nephoscope ", "target/release/nephoscoop ", "nephoscoop is no binary of the product"),
             ("CMD [\"nephoscope\", \"health\"", "CMD [\"curl\", \"health\"", "HEALTHCHECK: expected a binary"),
             ("EXPOSE 9464", "EXPOSE 9465", "exposed differ"),

@@ -111,6 +111,7 @@ impl Started {
         command.env("NOTIFY_SOCKET", folder.join("notify")).env("WATCHDOG_USEC", "100000");
         command.env("NEPHOSCOPE_LISTEN__ADMIN", "127.0.0.1:0").env("NEPHOSCOPE_SYSLOG__SOURCES", "listed");
         command.env("NEPHOSCOPE_SYSLOG__UDP", "[]").env("NEPHOSCOPE_SYSLOG__TCP", "[]");
+        command.env("NEPHOSCOPE_NOTIFIER__CONSOLE__JOURNAL__WATCHDOG_S", "3600");
         Self(command.current_dir(folder).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("starts"))
     }
 

@@ -78,7 +78,7 @@ fn exit_code(worst: Option<Verdict>) -> ExitCode {
 }
 
 fn examine(configuration: &Configuration, global: &Global) -> anyhow::Result<Vec<Finding>> {
-    let Configuration { process, drain, syslog, redactor: _, file } = configuration;
+    let Configuration { process, drain, notifier: _, syslog, redactor: _, file } = configuration;
     let data_dir = &process.bus.data_dir;
     let instance = installation::instance(&origin::client(global)?, data_dir);
     let mut findings = vec![parts(drain, syslog, file.path())];

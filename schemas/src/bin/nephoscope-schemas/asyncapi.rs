@@ -64,6 +64,7 @@ fn message(topic: &str) -> Option<Message> {
         topics::FEEDBACK => json("Feedback", "A correction by a person", "feedback", None),
         topics::ALERTS => json("Alert", "One word about one trouble", "alerts", Some(alert_headers)),
         topics::INCIDENTS => json("Incident", "All that is known about one story", "incidents", Some(incident_headers)),
+        topics::CONTROL_SILENCES => json("Silence", "What people are not to be told for a while", "control.silences", None),
         _ => return None,
     })
 }
@@ -84,16 +85,19 @@ struct Program {
     binary: &'static str,
     /// Whether it rejects records to the dead letters of what it reads.
     rejects: bool,
+    /// Whether it has a consumer group for each destination.
+    delivers: bool,
 }
 
 const PROGRAMS: &[Program] = &[
-    Program { part: "syslog", binary: "nephoscope-syslog", rejects: false },
-    Program { part: "drain", binary: "nephoscope-drain", rejects: true },
-    Program { part: "incident", binary: "nephoscope-incident", rejects: true },
-    Program { part: "matrix-profile", binary: "nephoscope-matrix-profile", rejects: true },
-    Program { part: "console", binary: "nephoscope", rejects: false },
-    Program { part: "verdict-oracle", binary: "nephoscope-verdict-oracle", rejects: true },
-    Program { part: "runtime", binary: "every program", rejects: false },
+    Program { part: "syslog", binary: "nephoscope-syslog", rejects: false, delivers: false },
+    Program { part: "drain", binary: "nephoscope-drain", rejects: true, delivers: false },
+    Program { part: "incident", binary: "nephoscope-incident", rejects: true, delivers: false },
+    Program { part: "matrix-profile", binary: "nephoscope-matrix-profile", rejects: true, delivers: false },
+    Program { part: "notifier", binary: "nephoscope-notifier", rejects: true, delivers: true },
+    Program { part: "console", binary: "nephoscope", rejects: false, delivers: false },
+    Program { part: "verdict-oracle", binary: "nephoscope-verdict-oracle", rejects: true, delivers: false },
+    Program { part: "runtime", binary: "every program", rejects: false, delivers: false },
 ];
 
 /// Readers that are no part of ours.
@@ -216,7 +220,10 @@ fn operation(action: &str, program: &Program, address: &str, message: &str) -> (
         ("messages".to_string(), Node::List(vec![reference(&format!("channels/{channel}/messages/{message}"))])),
     ];
     if action == "receive" && program.rejects {
-        let group = map! { "type" => "string", "const" => format!("nephoscope.{}", program.part) };
+        let group = match program.delivers {
+            true => map! { "type" => "string", "pattern" => format!("^nephoscope\\.{}\\.[a-z0-9_-]+$", program.part) },
+            false => map! { "type" => "string", "const" => format!("nephoscope.{}", program.part) },
+        };
         operation.push(("bindings".into(), map! { "kafka" => map! { "groupId" => group, "bindingVersion" => BINDING } }));
     }
     (format!("{}-{action}s-{channel}", program.part), Node::Map(operation))

@@ -69,9 +69,9 @@ impl<S: Sink> SinkInstance<S> {
         &self.at
     }
 
-    /// Hands it records.
-    pub fn deliver(&mut self, records: &[Record<'_>], out: &mut Outbox) -> Delivered {
-        let mut batch = SinkBatch::new(&self.at, records, self.last_tick, out);
+    /// Hands it records. `now` is the wall clock.
+    pub fn deliver(&mut self, records: &[Record<'_>], now: EventTime, out: &mut Outbox) -> Delivered {
+        let mut batch = SinkBatch::new(&self.at, records, self.last_tick, now, out);
         let sink = &mut self.sink;
         let outcome = catch_unwind(AssertUnwindSafe(|| sink.on_batch(&mut batch, out)));
         let broken = |taken, reason, detail: &str| Delivered::Broken { taken, reject: Reject::new(reason, detail) };

@@ -13,6 +13,9 @@ use crate::{bus::TopicSpec, engine::RUNTIME_SOURCE};
 /// for every process.
 const NO_BINARIES: [&str; 3] = ["anyone", "console", RUNTIME_SOURCE];
 
+/// Sinks: their groups and state logs are called by destinations, which only their configurations name.
+const SINKS: [&str; 1] = ["notifier"];
+
 /// A binary.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Part {
@@ -21,6 +24,13 @@ pub(super) struct Part {
     pub(super) reads: Vec<&'static str>,
     /// Topics that it writes, besides dead letters and what every process says about itself.
     pub(super) writes: Vec<&'static str>,
+}
+
+impl Part {
+    /// Whether its group and its state log are called as it is itself.
+    pub(super) fn has_group(&self) -> bool {
+        !self.reads.is_empty() && !SINKS.contains(&self.name)
+    }
 }
 
 /// All of them, by name.
@@ -38,7 +48,7 @@ pub(super) fn all() -> Vec<Part> {
 /// log of each processor, which has as many as its inputs.
 pub(super) fn internal_topics(names: &Names, table: &[TopicSpec]) -> Vec<(TopicName, u32)> {
     let mut topics = vec![(names.cursors(), CURSOR_PARTITIONS)];
-    for part in all() {
+    for part in all().into_iter().filter(Part::has_group) {
         let inputs = table.iter().filter(|spec| part.reads.contains(&spec.name.as_str()));
         topics.extend(inputs.map(|spec| spec.partitions).max().map(|partitions| (names.state_log(part.name), partitions)));
     }

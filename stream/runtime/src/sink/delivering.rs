@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use stream_core::{Applied, Delivered, NextOffset, Record, Sink, TopicPartition};
+use stream_core::{Applied, Delivered, Headers, NextOffset, Outbox, Record, RefusedLater, Sink, TopicPartition};
 
-use super::{SinkWorker, Slot};
+use super::{Owned, SinkParts, SinkWorker, Slot};
 use crate::{
-    dead_letters,
+    dead_letters::{self, Rejecter},
     metrics::{AbortCause, BatchTime},
     mutation::{self, Mutation},
     worker::WorkerError,
@@ -27,6 +27,24 @@ enum Outcome {
     Broken,
     /// The line stops here.
     Stopped(WorkerError),
+}
+
+/// Dead letters for records that the sink had been done with and that were refused when they were sent later. They fill the
+/// same bucket as the others.
+fn bury<S: Sink>(owned: &mut Owned<S>, parts: &SinkParts<S>, rejecter: Rejecter<'_>, outbox: &mut Outbox) -> Result<(), WorkerError> {
+    let at = owned.instance.at().clone();
+    for refused in owned.instance.sink.take_refused() {
+        let RefusedLater { offset, appended_at, key, value, headers, reject } = refused;
+        let (key, value, headers) = (key.as_deref(), value.as_deref(), Headers::from_encoded(&headers));
+        let record = Record { topic: &at.topic, partition: at.partition, offset, appended_at, key, value, headers };
+        parts.metrics.reject(&at.topic, reject.reason);
+        owned.instance.refuse(&record, outbox);
+        let put = dead_letters::put(&record, &reject, rejecter, outbox);
+        if owned.bucket.reject(&parts.settings.dlq) || put.is_err() {
+            return Err(WorkerError::TooManyRejects { at, offset, reject: put.err().unwrap_or(reject) });
+        }
+    }
+    Ok(())
 }
 
 impl<S: Sink> SinkWorker<S> {
@@ -139,7 +157,7 @@ impl<S: Sink> SinkWorker<S> {
                 return Err(error);
             }
         };
-        if count > 0 {
+        if count > 0 || !self.outbox.is_empty() {
             if !self.commit(std::slice::from_ref(at))? {
                 return Ok(false);
             }
@@ -171,7 +189,7 @@ impl<S: Sink> SinkWorker<S> {
         let known = poisoned.get(&(at.clone(), first.offset)).cloned();
         let delivered = match known {
             Some(reject) => Delivered::Refused { done: 0, reject },
-            None => owned.instance.deliver(&records, outbox),
+            None => owned.instance.deliver(&records, (parts.wall)(), outbox),
         };
         let (done, refused, rest) = match delivered {
             Delivered::Done { done } => (done, None, None),
@@ -207,6 +225,9 @@ impl<S: Sink> SinkWorker<S> {
             owned.advance(record.offset, record.appended_at);
             count += 1;
         }
+        if let Err(error) = bury(owned, parts, rejecter, outbox) {
+            return Outcome::Stopped(error);
+        }
         match rest {
             None => Outcome::Handed(count),
             Some((pause, why)) => Outcome::Rests(count, pause, why),
@@ -216,11 +237,13 @@ impl<S: Sink> SinkWorker<S> {
     /// Tells every instance the time, once a second, and commits if that had consequences.
     pub(super) fn tick(&mut self) -> Result<(), WorkerError> {
         let now = self.now();
-        let wall = (self.parts.wall)();
+        let (wall, rejecter) = ((self.parts.wall)(), self.rejecter());
         self.outbox.clear();
         self.writes.clear();
         let is_due = |slot: &Slot<S>| match slot {
-            Slot::Running(owned) => !owned.awaits_broadcasts && now.saturating_sub(owned.ticked_at) >= TICK,
+            Slot::Running(owned) => {
+                !owned.awaits_broadcasts && (now.saturating_sub(owned.ticked_at) >= TICK || owned.instance.sink.is_pressed())
+            }
             Slot::Restoring(_) => false,
         };
         let due: Vec<_> = self.slots.iter().filter(|(_, slot)| is_due(slot)).map(|(at, _)| at.clone()).collect();
@@ -232,6 +255,7 @@ impl<S: Sink> SinkWorker<S> {
                 let next: NextOffset = owned.next;
                 let ticked = owned.instance.tick(next, wall, &mut self.outbox);
                 ticked.map_err(|reject| WorkerError::Tick { at: at.clone(), tick: wall, reject })?;
+                bury(owned, &self.parts, rejecter, &mut self.outbox)?;
             }
             let written = self.writes.len();
             if self.write(&at)? || self.outbox.len() > outputs {

@@ -53,12 +53,12 @@ impl Needs {
         // Every process says what it lost, by a publisher of its own.
         topic(ALERTS, Write);
         let log = names.state_log(part.name);
-        for (name, is_needed) in [(names.cursors(), true), (log, !part.reads.is_empty())] {
+        for (name, is_needed) in [(names.cursors(), true), (log, part.has_group())] {
             for operation in [Describe, Read, Write].into_iter().filter(|_| is_needed) {
                 topic(name.as_str(), operation);
             }
         }
-        if !part.reads.is_empty() {
+        if part.has_group() {
             this.groups.insert(names.group(part.name));
         }
         this.transactional_ids =

@@ -1,0 +1,74 @@
+//! The desk on its way to the state and back. Cases stand in buckets, so that one that changes rewrites little.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use stream_core::{SnapshotReader, SnapshotWriter, StateError};
+
+use super::{Case, Desk, Group, Manner};
+
+/// Buckets of cases.
+const BUCKETS: usize = 32;
+
+fn bucket(fingerprint: &str) -> usize {
+    fingerprint.bytes().fold(0_usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(usize::from(byte))) % BUCKETS
+}
+
+fn section(bucket: usize) -> String {
+    format!("cases/{bucket:02}")
+}
+
+impl Desk {
+    /// Writes it.
+    ///
+    /// # Errors
+    /// If it cannot be encoded.
+    pub fn snapshot(&self, w: &mut SnapshotWriter) -> Result<(), StateError> {
+        w.put("groups", &self.groups)?;
+        let mut buckets: Vec<Vec<(&String, &Case)>> = vec![Vec::new(); BUCKETS];
+        for entry in &self.cases {
+            buckets.get_mut(bucket(entry.0)).into_iter().for_each(|bucket| bucket.push(entry));
+        }
+        for (number, cases) in buckets.iter().enumerate().filter(|(_, cases)| !cases.is_empty()) {
+            w.put(&section(number), cases)?;
+        }
+        Ok(())
+    }
+
+    /// Reads it.
+    ///
+    /// # Errors
+    /// If a section is damaged.
+    pub fn restore(r: &SnapshotReader<'_>, manner: Manner) -> Result<Self, StateError> {
+        let mut this = Self::new(manner);
+        this.groups = r.get::<BTreeMap<String, Group>>("groups")?;
+        for number in 0..BUCKETS {
+            if r.section(&section(number)).is_some() {
+                this.cases.extend(r.get::<Vec<(String, Case)>>(&section(number))?);
+            }
+        }
+        this.bytes = this.cases.values().map(Case::bytes).sum();
+        let mut ungrouped = BTreeSet::new();
+        for (fingerprint, case) in &mut this.cases {
+            match case.group.as_ref().filter(|_| manner.groups).and_then(|key| this.groups.get_mut(key)) {
+                Some(group) => {
+                    if !case.words.is_empty() {
+                        group.pending.insert(fingerprint.clone());
+                    }
+                    if case.told.is_some() {
+                        group.firing.insert(fingerprint.clone());
+                    }
+                }
+                // A destination may have had no groups until today, or may have none from today on.
+                None => {
+                    case.group = None;
+                    ungrouped.extend(case.words.front().map(|word| (word.offset, fingerprint.clone())));
+                }
+            }
+        }
+        this.queue = ungrouped;
+        if !manner.groups {
+            this.groups.clear();
+        }
+        Ok(this)
+    }
+}
