@@ -154,15 +154,15 @@ pub const TOPICS: &[Topic] = &[
         class: Class::Table,
         key: "template id",
         written_by: &["drain"],
-        read_by: &["console", "verdict-oracle"],
+        read_by: &["console"],
         about: "the last word on each template (Avro, compacted)",
     },
     Topic {
         name: LOGS_VERDICTS,
         class: Class::Table,
         key: "template id/operator or template id/model",
-        written_by: &["console", "verdict-oracle"],
-        read_by: &["console", "verdict-oracle"],
+        written_by: &["console"],
+        read_by: &["console"],
         about: "which templates tell of a failure, by people and models (Avro, compacted)",
     },
     Topic {

@@ -70,7 +70,6 @@ const PROGRAMS: &[Program] = &[
     Program { part: "syslog", binary: "nephoscope-syslog", rejects: false },
     Program { part: "drain", binary: "nephoscope-drain", rejects: true },
     Program { part: "console", binary: "nephoscope", rejects: false },
-    Program { part: "verdict-oracle", binary: "nephoscope-verdict-oracle", rejects: true },
     Program { part: "runtime", binary: "every program", rejects: false },
 ];
 
