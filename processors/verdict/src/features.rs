@@ -1,7 +1,7 @@
 //! A template text as a set of hashed features: its words and its pairs of words.
 //!
 //! Words carry the meaning, pairs the negation and the object ("no error", "link down"). Character n-grams within words were tried
-//! and left out: there are ten of them to a word, so they outvote it, and on text of foreign systems they cost .02 to .05 of AUC.
+//! and left out: there are ten of them to a word, so they outvote it (docs/decisions/verdict-features.md).
 //! Hashing (Weinberger et al., ICML 2009) needs no dictionary: a word of tomorrow has its place already.
 
 use schemas::template::PLACEHOLDER;
