@@ -52,7 +52,7 @@ fn it_has_a_channel_for_each_topic_and_an_operation_for_each_part() {
             assert!(operations.contains_key(&operation), "{operation}");
         }
         let letters = format!("-sends-{channel}{}", DLQ_SUFFIX.replace('.', "-"));
-        let rejects = topic.read_by.iter().any(|part| ["drain", "incident", "matrix-profile", "notifier", "verdict-oracle"].contains(part));
+        let rejects = topic.read_by.iter().any(|part| ["drain", "incident", "matrix-profile", "notifier"].contains(part));
         assert_eq!(operations.keys().any(|name| name.ends_with(&letters)), rejects, "{letters}");
     }
 }

@@ -1,8 +1,8 @@
-//! A template text as a set of hashed features: its words, pairs of words, and character n-grams within words.
+//! A template text as a set of hashed features: its words and its pairs of words.
 //!
-//! Words carry the meaning, pairs the negation and the object ("no error", "link down"), n-grams carry both over to words that were
-//! never seen ("throttling" to "throttled"). Hashing (Weinberger et al., ICML 2009) needs no dictionary: a word of tomorrow has its
-//! place already.
+//! Words carry the meaning, pairs the negation and the object ("no error", "link down"). Character n-grams within words were tried
+//! and left out: there are ten of them to a word, so they outvote it (docs/decisions/verdict-features.md).
+//! Hashing (Weinberger et al., ICML 2009) needs no dictionary: a word of tomorrow has its place already.
 
 use schemas::template::PLACEHOLDER;
 use xxhash_rust::xxh3::xxh3_64;
@@ -14,13 +14,11 @@ pub(crate) const DIMENSIONS: usize = 1 << BITS;
 const WORDS_MAX: usize = 128;
 /// Letters of a word that count.
 const LETTERS_MAX: usize = 32;
-/// Lengths of the character n-grams.
-const GRAMS: std::ops::RangeInclusive<usize> = 3..=5;
 
 /// Indices below [`DIMENSIONS`], sorted, each once.
 pub(crate) fn features(text: &str) -> Vec<u16> {
     let words = words(text);
-    let mut found = Vec::with_capacity(words.len() * 20);
+    let mut found = Vec::with_capacity(words.len() * 2);
     let mut add = |kind: u8, parts: [&[u8]; 2]| {
         let [first, second] = parts;
         let mut key = Vec::with_capacity(2 + first.len() + second.len());
@@ -34,10 +32,6 @@ pub(crate) fn features(text: &str) -> Vec<u16> {
     };
     for word in &words {
         add(b'w', [word.as_bytes(), b""]);
-        let framed = [b"^", word.as_bytes(), b"$"].concat();
-        for length in GRAMS {
-            framed.windows(length).for_each(|gram| add(b'c', [gram, b""]));
-        }
     }
     for (first, second) in words.iter().zip(words.iter().skip(1)) {
         add(b'p', [first.as_bytes(), second.as_bytes()]);

@@ -11,8 +11,8 @@
 //! session {opened|closed} for user <*>
 //! ```
 //!
-//! `{a|b}` means each in turn, `{a|}` either or nothing. A saying of many alternatives counts as much as their square root: it is
-//! still one thing that is said.
+//! `{a|b}` means each in turn, `{a|}` either or nothing. The more alternatives a saying has, the less each counts (n to the power
+//! of −¼): they are half one thing that is said. Products count least: they fill the gaps between sayings.
 
 use std::collections::BTreeSet;
 
@@ -51,6 +51,9 @@ pub struct GrammarError {
 /// Alternatives that one line may unfold into.
 const UNFOLDED_MAX: usize = 4096;
 
+/// Weight of a product beside a saying: nobody has ever said most of them.
+const PRODUCT_WEIGHT: f64 = 0.05;
+
 const RESOURCES: (&str, &str) = ("resources.txt", include_str!("../grammar/resources.txt"));
 const CONDITIONS: (&str, &str) = ("conditions.txt", include_str!("../grammar/conditions.txt"));
 /// Sayings, in the order in which they are trained on.
@@ -78,7 +81,7 @@ pub fn examples() -> Result<Vec<Example>, GrammarError> {
             let (label, weight) = section.meaning()?;
             for line in &section.lines {
                 let texts = unfold(line);
-                let weight = weight / libm::sqrt(texts.len() as f64);
+                let weight = weight / libm::sqrt(libm::sqrt(texts.len() as f64));
                 sayings.extend(texts.into_iter().map(|text| Example { text, label, weight }));
             }
         }
@@ -104,7 +107,7 @@ fn products() -> Result<Vec<Example>, GrammarError> {
             for resource in &resources.lines {
                 for condition in &section.lines {
                     let orders = [format!("{resource} {condition}"), format!("{condition} {resource}")];
-                    examples.extend(orders.map(|text| Example { text, label, weight: 1.0 }));
+                    examples.extend(orders.map(|text| Example { text, label, weight: PRODUCT_WEIGHT }));
                 }
             }
         }

@@ -96,7 +96,6 @@ const PROGRAMS: &[Program] = &[
     Program { part: "matrix-profile", binary: "nephoscope-matrix-profile", rejects: true, delivers: false },
     Program { part: "notifier", binary: "nephoscope-notifier", rejects: true, delivers: true },
     Program { part: "console", binary: "nephoscope", rejects: false, delivers: false },
-    Program { part: "verdict-oracle", binary: "nephoscope-verdict-oracle", rejects: true, delivers: false },
     Program { part: "runtime", binary: "every program", rejects: false, delivers: false },
 ];
 
