@@ -7,7 +7,7 @@
 use std::{borrow::Cow, sync::Arc};
 
 use regex::{Captures, Regex};
-use schemas::{Alert, ParsedLog};
+use schemas::{Alert, Incident, ParsedLog};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use stream_runtime::config::{ConfigFile, ConfigFileError};
@@ -96,6 +96,15 @@ impl Redactor {
     /// Masks the texts of an alert.
     pub fn alert(&self, alert: &mut Alert) {
         for text in [&mut alert.message, &mut alert.description].into_iter().chain(alert.annotations.values_mut()) {
+            self.string(text);
+        }
+    }
+
+    /// Masks the texts of an incident.
+    pub fn incident(&self, incident: &mut Incident) {
+        let reasons = incident.causes.iter_mut().map(|cause| &mut cause.because);
+        let lines = incident.timeline.iter_mut().map(|entry| &mut entry.text);
+        for text in reasons.chain(lines).chain([&mut incident.title]) {
             self.string(text);
         }
     }

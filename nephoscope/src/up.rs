@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use drain::DrainProcessor;
+use incident::IncidentProcessor;
 use stream_core::Processor;
 use stream_runtime::{
     config::{ConfigFile, ConfigFileError, ListenSettings},
@@ -25,6 +26,8 @@ pub struct Configuration {
     pub process: ProcessSettings,
     /// `[drain]`.
     pub drain: drain::Config,
+    /// `[incident]`.
+    pub incident: incident::Config,
     /// `[syslog]`.
     pub syslog: syslog::Config,
     /// `[redact]`.
@@ -43,9 +46,10 @@ impl Configuration {
         let args = ProcessArgs { config: None, data_dir: global.data_dir.clone(), bus: global.bus.clone(), print_config: false };
         let process = ProcessSettings::read(&mut file, &args, ListenSettings::default())?;
         let (drain, syslog) = (file.section(DrainProcessor::NAME)?, file.section(Collector::NAME)?);
+        let incident = file.section(IncidentProcessor::NAME)?;
         let redactor = Redactor::read(&mut file)?;
         file.finish()?;
-        Ok(Self { process, drain, syslog, redactor, file })
+        Ok(Self { process, drain, incident, syslog, redactor, file })
     }
 }
 
@@ -54,7 +58,7 @@ impl Configuration {
 /// # Errors
 /// If the configuration cannot be meant, a part cannot start, or the collector ends by itself.
 pub fn run(args: &Up, global: &Global, out: &mut Output) -> anyhow::Result<ExitCode> {
-    let Configuration { process: settings, drain, syslog, redactor, file } = Configuration::read(global)?;
+    let Configuration { process: settings, drain, incident, syslog, redactor, file } = Configuration::read(global)?;
     if args.print_config {
         if out.is_json() {
             out.document(&file.to_json())?;
@@ -69,6 +73,7 @@ pub fn run(args: &Up, global: &Global, out: &mut Output) -> anyhow::Result<ExitC
     let mut running = Running::open(UMBRELLA, &settings)?;
     running.export_spans("nephoscope")?;
     running.engine.spawn::<DrainProcessor>(drain)?;
+    running.engine.spawn::<IncidentProcessor>(incident)?;
     let collector = Collector::start(syslog, running.source_context(Collector::NAME, &settings)?).map_err(boxed)?;
     let watch = collector.watch();
     let console = Console::start(running.bus.as_inspect(), running.engine.view(), move || watch.status(), redactor)?;

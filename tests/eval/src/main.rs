@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
-use eval::{Gates, loghub};
+use eval::{Gates, incident, loghub};
 
 /// Prints every accuracy the documentation claims, from public data.
 #[derive(Parser)]
@@ -24,6 +24,14 @@ enum Suite {
         #[command(flatten)]
         options: loghub::Options,
     },
+    /// Incidents: scripted stories through the real processors; how many incidents, and where the true cause stands.
+    Incident {
+        /// Folder of stories (*.toml) [default: those of this repository]
+        #[arg(long)]
+        data: Option<PathBuf>,
+        #[command(flatten)]
+        answer: Answer,
+    },
 }
 
 #[derive(Args)]
@@ -31,6 +39,12 @@ struct Common {
     /// Folder of the suite's data, or its parent.
     #[arg(long)]
     data: PathBuf,
+    #[command(flatten)]
+    answer: Answer,
+}
+
+#[derive(Args)]
+struct Answer {
     /// Write the numbers here as JSON as well.
     #[arg(long)]
     json: Option<PathBuf>,
@@ -40,13 +54,19 @@ struct Common {
 }
 
 fn main() -> anyhow::Result<ExitCode> {
-    let Suite::Loghub { common, options } = Cli::parse().suite;
-    let outcome = loghub::run(&common.data, &options, &Gates::shipped()?)?;
+    let gates = Gates::shipped()?;
+    let (outcome, answer) = match Cli::parse().suite {
+        Suite::Loghub { common, options } => (loghub::run(&common.data, &options, &gates)?, common.answer),
+        Suite::Incident { data, answer } => {
+            let stories = data.unwrap_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/stories")));
+            (incident::run(&stories, &gates)?, answer)
+        }
+    };
     print!("{}", outcome.text);
-    if let Some(path) = &common.json {
+    if let Some(path) = &answer.json {
         let json = serde_json::to_string_pretty(&outcome.report).context("encoding the report")?;
         std::fs::write(path, json + "\n").with_context(|| format!("writing {}", path.display()))?;
     }
-    let missed = common.gate && outcome.report.gates.iter().any(|gate| !gate.pass);
+    let missed = answer.gate && outcome.report.gates.iter().any(|gate| !gate.pass);
     Ok(if missed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
