@@ -12,8 +12,8 @@ COPY . .
 # The caches outlive the layer, so a changed line compiles what it touches and no more.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
-    cargo build --release --locked -p nephoscope -p nephoscope-syslog -p nephoscope-drain && \
-    install -D -t /out target/release/nephoscope target/release/nephoscope-syslog target/release/nephoscope-drain
+    cargo build --release --locked -p nephoscope -p nephoscope-syslog -p nephoscope-drain -p nephoscope-incident && \
+    install -D -t /out target/release/nephoscope target/release/nephoscope-syslog target/release/nephoscope-drain target/release/nephoscope-incident
 
 FROM debian:${DEBIAN_VERSION}-slim
 # ca-certificates and libssl3: brokers that demand TLS. systemd: journalctl, with which a host's journal is read; nothing
