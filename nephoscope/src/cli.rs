@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use schemas::{AlertStatus, EventTime, Severity};
+use schemas::{AlertStatus, EventTime, IncidentStatus, Severity};
 use stream_core::{Partition, TopicName, TopicPartition};
 use stream_runtime::process::BusArg;
 
@@ -27,6 +27,7 @@ Examples:
   nephoscope status                  what runs, how fast, and what is not seen
   nephoscope tail logs --grep oom    log lines as they arrive
   nephoscope alerts list             what is wrong now
+  nephoscope incidents list          the same, story by story, with probable causes
 
 Exit codes: 0 it went well, 1 it failed, 2 it was not understood.";
 
@@ -73,6 +74,9 @@ pub enum Command {
     /// What is or was wrong
     #[command(subcommand, arg_required_else_help = true)]
     Alerts(Alerts),
+    /// Alerts of one story together, and what probably caused them
+    #[command(subcommand, arg_required_else_help = true)]
+    Incidents(Incidents),
     /// Where alerts are told, and which go where
     #[command(subcommand, arg_required_else_help = true)]
     Notify(Notify),
@@ -264,6 +268,49 @@ const ALERTS_SHOW_EXAMPLES: &str = "\
 Examples:
   nephoscope alerts show 832b9dae
   nephoscope alerts show 832b9dae9e06b086c1aa3d277e96eaa0 --json";
+
+#[derive(Debug, Subcommand)]
+pub enum Incidents {
+    /// List incidents, those that are open first, the newest first
+    #[command(after_help = INCIDENTS_LIST_EXAMPLES)]
+    List(IncidentsList),
+    /// Show one incident: what probably caused it and why, how it went, and its alerts
+    #[command(after_help = INCIDENTS_SHOW_EXAMPLES)]
+    Show(IncidentsShow),
+}
+
+/// `incidents list`.
+#[derive(Debug, Args)]
+pub struct IncidentsList {
+    /// Only those that go on, or only those that are over
+    #[arg(long, value_enum, value_name = "STATUS")]
+    pub status: Option<IncidentStatusArg>,
+    /// Only those at least this severe
+    #[arg(long, value_enum, value_name = "SEVERITY")]
+    pub severity: Option<SeverityArg>,
+    /// Only what changed since: a span such as 15m, 2h, 1d, or a time in RFC 3339 [default: 1d]
+    #[arg(long, value_name = "WHEN", value_parser = moment::since)]
+    pub since: Option<EventTime>,
+}
+
+const INCIDENTS_LIST_EXAMPLES: &str = "\
+Examples:
+  nephoscope incidents list
+  nephoscope incidents list --status open --severity high
+  nephoscope incidents list --since 7d --json";
+
+/// `incidents show`.
+#[derive(Debug, Args)]
+pub struct IncidentsShow {
+    /// Id of the incident, or how it begins
+    #[arg(value_name = "ID")]
+    pub incident: String,
+}
+
+const INCIDENTS_SHOW_EXAMPLES: &str = "\
+Examples:
+  nephoscope incidents show 86ba9877
+  nephoscope incidents show 86ba9877b46112355f13c311ad667eec --json";
 
 #[derive(Debug, Subcommand)]
 pub enum Notify {
@@ -593,6 +640,22 @@ impl From<StatusArg> for AlertStatus {
         match arg {
             StatusArg::Firing => Self::Firing,
             StatusArg::Resolved => Self::Resolved,
+        }
+    }
+}
+
+/// Values of `--status` of incidents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum IncidentStatusArg {
+    Open,
+    Resolved,
+}
+
+impl From<IncidentStatusArg> for IncidentStatus {
+    fn from(arg: IncidentStatusArg) -> Self {
+        match arg {
+            IncidentStatusArg::Open => Self::Open,
+            IncidentStatusArg::Resolved => Self::Resolved,
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::ops::Deref;
 
 use redact::{RedactSettings, SECTION};
-use schemas::ParsedLog;
+use schemas::{Incident, ParsedLog};
 use serde::Deserialize;
 use serde_json::Value;
 use stream_runtime::config::{ConfigFile, ConfigFileError};
@@ -50,6 +50,15 @@ impl Redactor {
             problem: format!("{error}: {}", error.source),
         };
         redact::Redactor::new(settings).map(Self).map_err(wrong)
+    }
+
+    /// Masks the texts of an incident.
+    pub fn incident(&self, incident: &mut Incident) {
+        let reasons = incident.causes.iter_mut().map(|cause| &mut cause.because);
+        let lines = incident.timeline.iter_mut().map(|entry| &mut entry.text);
+        for text in reasons.chain(lines).chain([&mut incident.title]) {
+            self.string(text);
+        }
     }
 
     /// Masks a record as it is shown.

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use drain::DrainProcessor;
+use incident::IncidentProcessor;
 use notifier::{Courier, Notifier};
 use stream_core::Processor;
 use stream_runtime::{
@@ -26,6 +27,8 @@ pub struct Configuration {
     pub process: ProcessSettings,
     /// `[drain]`.
     pub drain: drain::Config,
+    /// `[incident]`.
+    pub incident: incident::Config,
     /// `[notifier]`.
     pub notifier: notifier::Config,
     /// `[syslog]`.
@@ -46,10 +49,11 @@ impl Configuration {
         let args = ProcessArgs { config: None, data_dir: global.data_dir.clone(), bus: global.bus.clone(), print_config: false };
         let process = ProcessSettings::read(&mut file, &args, ListenSettings::default())?;
         let (drain, syslog) = (file.section(DrainProcessor::NAME)?, file.section(Collector::NAME)?);
+        let incident = file.section(IncidentProcessor::NAME)?;
         let notifier = notifier::read(&mut file)?;
         let redactor = Redactor::from(notifier.redactor.clone());
         file.finish()?;
-        Ok(Self { process, drain, notifier, syslog, redactor, file })
+        Ok(Self { process, drain, incident, notifier, syslog, redactor, file })
     }
 }
 
@@ -58,7 +62,7 @@ impl Configuration {
 /// # Errors
 /// If the configuration cannot be meant, a part cannot start, or the collector ends by itself.
 pub fn run(args: &Up, global: &Global, out: &mut Output) -> anyhow::Result<ExitCode> {
-    let Configuration { process: settings, drain, mut notifier, syslog, redactor, file } = Configuration::read(global)?;
+    let Configuration { process: settings, drain, incident, mut notifier, syslog, redactor, file } = Configuration::read(global)?;
     if args.print_config {
         if out.is_json() {
             out.document(&file.to_json())?;
@@ -73,6 +77,7 @@ pub fn run(args: &Up, global: &Global, out: &mut Output) -> anyhow::Result<ExitC
     let mut running = Running::open(UMBRELLA, &settings)?;
     running.export_spans("nephoscope")?;
     running.engine.spawn::<DrainProcessor>(drain)?;
+    running.engine.spawn::<IncidentProcessor>(incident)?;
     let notifications = notifier::prepare(&mut notifier, &running);
     running.engine.spawn_sink::<Notifier<Courier>>(&notifier)?;
     let collector = Collector::start(syslog, running.source_context(Collector::NAME, &settings)?).map_err(boxed)?;

@@ -4,6 +4,7 @@ pub mod alerts;
 pub mod dlq;
 pub mod doctor;
 pub mod health;
+pub mod incidents;
 pub mod notify;
 pub mod silence;
 pub mod state;
@@ -18,7 +19,7 @@ use std::process::ExitCode;
 use stream_runtime::config::ConfigFile;
 
 use crate::{
-    cli::{Alerts, Cli, Command, Dlq, Notify, Silence, State, Store, Templates, Topics, TopicsCommand},
+    cli::{Alerts, Cli, Command, Dlq, Incidents, Notify, Silence, State, Store, Templates, Topics, TopicsCommand},
     origin::Origin,
     output::{Form, Output},
     redact::Redactor,
@@ -49,6 +50,8 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Templates(Templates::List(args)) => templates::list(args, &origin()?, &redactor()?, &mut out),
         Command::Alerts(Alerts::List(args)) => alerts::list(args, &origin()?, &redactor()?, &mut out),
         Command::Alerts(Alerts::Show(args)) => alerts::show(args, &origin()?, &redactor()?, &mut out),
+        Command::Incidents(Incidents::List(args)) => incidents::list(args, &origin()?, &redactor()?, &mut out),
+        Command::Incidents(Incidents::Show(args)) => incidents::show(args, &origin()?, &redactor()?, &mut out),
         Command::Dlq(Dlq::List(args)) => dlq::list(args, &origin()?, &redactor()?, &mut out),
         Command::Dlq(Dlq::Show(args)) => dlq::show(args, &origin()?, &redactor()?, &mut out),
         Command::Dlq(Dlq::Replay(args)) => dlq::replay(args, &origin()?, &mut out),

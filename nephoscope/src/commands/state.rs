@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, process::ExitCode, time::Duration};
 
 use anyhow::{Context, bail};
 use drain::DrainProcessor;
+use incident::IncidentProcessor;
 use serde::{Deserialize, Serialize};
 use stream_core::{NextOffset, Processor, TopicPartition};
 use stream_runtime::{
@@ -99,7 +100,7 @@ pub fn skip(args: &StateSkip, global: &Global, out: &mut Output) -> anyhow::Resu
         let names: Vec<_> = before.iter().map(|state| state.processor.clone()).collect();
         bail!("{} has no state{}", args.processor, known(&names));
     }
-    let Configuration { process, drain, .. } = Configuration::read(global)?;
+    let Configuration { process, drain, incident, .. } = Configuration::read(global)?;
     let skip = match (&args.partition, args.to) {
         (Some(partition), Some(to)) => Skip::To(partition.clone(), NextOffset(to)),
         _ if process.bus.backend == Backend::Embedded => {
@@ -109,6 +110,7 @@ pub fn skip(args: &StateSkip, global: &Global, out: &mut Output) -> anyhow::Resu
     };
     let settled = match args.processor.as_str() {
         DrainProcessor::NAME => live_through::<DrainProcessor>(drain, &process, skip)?,
+        IncidentProcessor::NAME => live_through::<IncidentProcessor>(incident, &process, skip)?,
         other => bail!("{other} is no processor of this program"),
     };
     if out.is_json() {

@@ -28,6 +28,7 @@ fn topic_name(word: &str) -> &str {
     match word {
         "logs" => topics::LOGS_RAW,
         "alerts" => topics::ALERTS,
+        "incidents" => topics::INCIDENTS,
         "templates" => topics::LOGS_TEMPLATES,
         name => name,
     }

@@ -6,6 +6,7 @@
 
 mod clock;
 mod gates;
+pub mod incident;
 pub mod loghub;
 pub mod nab;
 mod report;

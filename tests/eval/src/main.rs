@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
-use eval::{Gates, loghub, nab, verdicts, vmft_lad};
+use eval::{Gates, incident, loghub, nab, verdicts, vmft_lad};
 
 /// Prints every accuracy the documentation claims, from public data.
 #[derive(Parser)]
@@ -23,6 +23,14 @@ enum Suite {
         common: Common,
         #[command(flatten)]
         options: loghub::Options,
+    },
+    /// Incidents: scripted stories through the real processors; how many incidents, and where the true cause stands.
+    Incident {
+        /// Folder of stories (*.toml) [default: those of this repository]
+        #[arg(long)]
+        data: Option<PathBuf>,
+        #[command(flatten)]
+        answer: Answer,
     },
     /// Anomalies of numeric series: the Numenta Anomaly Benchmark, `data/<category>/<file>.csv` and `labels/combined_windows.json`.
     Nab {
@@ -50,6 +58,12 @@ struct Common {
     /// Folder of the suite's data, or its parent.
     #[arg(long)]
     data: PathBuf,
+    #[command(flatten)]
+    answer: Answer,
+}
+
+#[derive(Args)]
+struct Answer {
     /// Write the numbers here as JSON as well.
     #[arg(long)]
     json: Option<PathBuf>,
@@ -60,17 +74,21 @@ struct Common {
 
 fn main() -> anyhow::Result<ExitCode> {
     let gates = Gates::shipped()?;
-    let (outcome, common) = match Cli::parse().suite {
-        Suite::Loghub { common, options } => (loghub::run(&common.data, &options, &gates)?, common),
-        Suite::Nab { common, options } => (nab::run(&common.data, &options, &gates)?, common),
-        Suite::Verdicts { common } => (verdicts::run(&common.data, &gates)?, common),
-        Suite::VmftLad { common, options } => (vmft_lad::run(&common.data, &options, &gates)?, common),
+    let (outcome, answer) = match Cli::parse().suite {
+        Suite::Incident { data, answer } => {
+            let stories = data.unwrap_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/stories")));
+            (incident::run(&stories, &gates)?, answer)
+        }
+        Suite::Loghub { common, options } => (loghub::run(&common.data, &options, &gates)?, common.answer),
+        Suite::Nab { common, options } => (nab::run(&common.data, &options, &gates)?, common.answer),
+        Suite::Verdicts { common } => (verdicts::run(&common.data, &gates)?, common.answer),
+        Suite::VmftLad { common, options } => (vmft_lad::run(&common.data, &options, &gates)?, common.answer),
     };
     print!("{}", outcome.text);
-    if let Some(path) = &common.json {
+    if let Some(path) = &answer.json {
         let json = serde_json::to_string_pretty(&outcome.report).context("encoding the report")?;
         std::fs::write(path, json + "\n").with_context(|| format!("writing {}", path.display()))?;
     }
-    let missed = common.gate && outcome.report.gates.iter().any(|gate| !gate.pass);
+    let missed = answer.gate && outcome.report.gates.iter().any(|gate| !gate.pass);
     Ok(if missed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }

@@ -78,10 +78,10 @@ fn exit_code(worst: Option<Verdict>) -> ExitCode {
 }
 
 fn examine(configuration: &Configuration, global: &Global) -> anyhow::Result<Vec<Finding>> {
-    let Configuration { process, drain, notifier: _, syslog, redactor: _, file } = configuration;
+    let Configuration { process, drain, incident, notifier: _, syslog, redactor: _, file } = configuration;
     let data_dir = &process.bus.data_dir;
     let instance = installation::instance(&origin::client(global)?, data_dir);
-    let mut findings = vec![parts(drain, syslog, file.path())];
+    let mut findings = vec![parts(drain, incident, syslog, file.path())];
     findings.extend(installation::data_dir(data_dir));
     findings.extend(instance.findings);
     findings.extend(sockets::ports(&process.listen, syslog, instance.pid));
@@ -91,11 +91,12 @@ fn examine(configuration: &Configuration, global: &Global) -> anyhow::Result<Vec
 }
 
 /// What only the parts themselves can say about their sections.
-fn parts(drain: &drain::Config, syslog: &syslog::Config, path: Option<&Path>) -> Finding {
+fn parts(drain: &drain::Config, incident: &incident::Config, syslog: &syslog::Config, path: Option<&Path>) -> Finding {
     const WHAT: &str = "configuration";
     let place = path.map_or_else(|| "no file, the defaults hold".into(), |path| path.display().to_string());
     let certificates = || syslog.tls.iter().find_map(|listener| syslog::collector::tls::check(listener).err());
     let problem = drain.clone().with_files().and_then(|drain| drain::Drain::new(&drain)).err().map(|error| error_chain(&error));
+    let problem = problem.or_else(|| incident.validate().err().map(|error| error_chain(&error)));
     let problem = problem.or_else(|| syslog.check().err().map(|error| error_chain(&error)));
     let problem = problem.or_else(|| certificates().map(|error| error_chain(&error)));
     match problem {

@@ -99,7 +99,7 @@ const PROGRAMS: &[Program] = &[
     Program { part: "runtime", binary: "every program", rejects: false, delivers: false },
 ];
 
-/// Readers that are no part of ours.
+/// Writers and readers that are no part of ours.
 const OTHERS: &str = "anyone";
 
 /// A topic or part that the generator does not know, to be added above.
@@ -192,7 +192,7 @@ fn channel(address: &str, about: String, message: &str, layout: Layout) -> Node 
 /// Who sends to a topic and receives from it, and the same for its dead letters.
 fn operations_of(topic: &Topic, message: &str) -> Result<Vec<(String, Node)>, Unknown> {
     let mut operations = Vec::new();
-    for part in topic.written_by {
+    for part in topic.written_by.iter().filter(|part| **part != OTHERS) {
         operations.push(operation("send", program(part)?, topic.name, message));
     }
     for part in topic.read_by.iter().filter(|part| **part != OTHERS) {
