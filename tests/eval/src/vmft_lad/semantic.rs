@@ -93,8 +93,6 @@ impl LocalModel {
     /// Trains a model for each set: the lines of the grammar that nearly are a template that is seen only once the set's faults have
     /// been injected are left out. A set without failures gets a model that knows none of any set's.
     pub fn left_out(data: &Data) -> anyhow::Result<Self> {
-        let examples = verdict::grammar::examples()?;
-        let words: Vec<BTreeSet<String>> = examples.iter().map(|example| word_set(&example.text)).collect();
         let normal: BTreeSet<i64> = data.sets.iter().flat_map(|set| &set.recordings).flat_map(before_failure).collect();
         let of_failures = |set: &Set| -> BTreeSet<i64> {
             let after = set.recordings.iter().flat_map(|recording| recording.templates.iter().skip(recording.benign_rows()).copied());
@@ -106,10 +104,8 @@ impl LocalModel {
             let numbers = if set.has_failures() { of_failures(set) } else { all.clone() };
             let texts = numbers.iter().filter_map(|number| data.templates.get(number));
             let held_out: Vec<BTreeSet<String>> = texts.map(|template| word_set(&text(template))).collect();
-            let is_near = |words: &BTreeSet<String>| held_out.iter().any(|held_out| jaccard(words, held_out) >= NEAR_DUPLICATE);
-            let kept: Vec<_> =
-                examples.iter().zip(&words).filter(|(_, words)| !is_near(words)).map(|(example, _)| example.clone()).collect();
-            models.insert(set.name.clone(), Model::new(verdict::training::fit(&kept), Local::default()));
+            let is_far = |line: &str| held_out.iter().all(|held_out| jaccard(&word_set(line), held_out) < NEAR_DUPLICATE);
+            models.insert(set.name.clone(), Model::new(verdict::training::shipped(is_far)?, Local::default()));
         }
         Ok(Self::LeftOut(models))
     }
