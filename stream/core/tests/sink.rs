@@ -92,7 +92,7 @@ fn deliver(instance: &mut SinkInstance<Obedient>, acts: &str) -> (Delivered, Vec
     };
     let records: Vec<_> = (10..).zip(acts.as_bytes().chunks(1)).map(record).collect();
     let mut out = Outbox::new("obedient");
-    let delivered = instance.deliver(&records, &mut out);
+    let delivered = instance.deliver(&records, EventTime(0), &mut out);
     let outputs = out.outputs().map(|output| (output.position().0 - 1, output.ordinal, output.value.unwrap_or_default().to_vec()));
     (delivered, outputs.collect())
 }

@@ -36,7 +36,7 @@ pub fn run(folder: &Path, gates: &Gates) -> anyhow::Result<Outcome> {
         let played = play::play(story, &config)?;
         if story.truth.is_empty() {
             let incidents = last_words(&played).len() as f64;
-            quiet.push(Row { set: name.clone(), mode: QUIET, metrics: [("incidents", incidents)].into() });
+            quiet.push(Row { set: name.clone(), mode: QUIET.into(), metrics: [("incidents", incidents)].into() });
             table.line(vec![
                 name.clone(),
                 QUIET.into(),
@@ -68,7 +68,7 @@ pub fn run(folder: &Path, gates: &Gates) -> anyhow::Result<Outcome> {
                 played.by_hand.to_string(),
                 found.first.clone(),
             ]);
-            rows.push(Row { set, mode, metrics: found.metrics() });
+            rows.push(Row { set, mode: mode.into(), metrics: found.metrics() });
         }
     }
     let names: Vec<&String> = stories.iter().filter(|(_, story)| story.truth.len() == 1).map(|(name, _)| name).collect();
@@ -81,8 +81,9 @@ pub fn run(folder: &Path, gates: &Gates) -> anyhow::Result<Outcome> {
     }
     let mut checked = gates.check(SUITE, &rows);
     checked.extend(gates.check(PAIRS, &pairs));
-    let mut means: Vec<Mean> = MODES.iter().map(|mode| Mean { mode, metrics: mean(rows.iter().filter(|row| row.mode == *mode)) }).collect();
-    means.push(Mean { mode: PAIR, metrics: mean(pairs.iter()) });
+    let mut means: Vec<Mean> =
+        MODES.iter().map(|mode| Mean { mode: (*mode).into(), metrics: mean(rows.iter().filter(|row| row.mode == *mode)) }).collect();
+    means.push(Mean { mode: PAIR.into(), metrics: mean(pairs.iter()) });
     let mut text = table.render();
     for Mean { mode, metrics } in &means {
         let numbers: Vec<String> = metrics.iter().map(|(name, value)| format!("{name} {value:.3}")).collect();
@@ -159,5 +160,5 @@ fn pair(name: &str, played: &Played) -> Row {
         of.collect::<BTreeSet<_>>().len()
     };
     let is_apart = played.told.iter().all(|incident| truths(incident) <= 1);
-    Row { set: name.into(), mode: PAIR, metrics: [("apart", f64::from(u8::from(is_apart)))].into() }
+    Row { set: name.into(), mode: PAIR.into(), metrics: [("apart", f64::from(u8::from(is_apart)))].into() }
 }

@@ -110,7 +110,9 @@ impl Installation {
     fn new() -> Option<Self> {
         let here = std::env::current_exe().expect("a test has a path");
         let binaries: PathBuf = here.ancestors().nth(2).expect("target/release/deps/rights-…").into();
-        let missing = ["nephoscope", "nephoscope-syslog", "nephoscope-drain", "nephoscope-incident"].into_iter().find(|name| !binaries.join(name).is_file());
+        let missing = ["nephoscope", "nephoscope-syslog", "nephoscope-drain", "nephoscope-incident"]
+            .into_iter()
+            .find(|name| !binaries.join(name).is_file());
         if let Some(name) = missing {
             println!("SKIPPED: {name} was not built with this test");
             return None;
