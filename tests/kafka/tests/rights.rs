@@ -209,7 +209,10 @@ fn the_documented_acls_are_enough_and_each_that_is_taken_away_is_named() {
     let cluster = &installation.cluster;
     let (creations, needed): (Vec<_>, Vec<_>) = Acls::of_page().into_iter().partition(Acls::is_creation);
     for part in PARTS {
-        assert!(creations.iter().any(|acls| acls.user == part) && needed.iter().any(|acls| acls.user == part), "{part}: {needed:?} {creations:?}");
+        assert!(
+            creations.iter().any(|acls| acls.user == part) && needed.iter().any(|acls| acls.user == part),
+            "{part}: {needed:?} {creations:?}"
+        );
     }
 
     installation.make_topics();
