@@ -68,7 +68,7 @@ impl fmt::Debug for TemplateId {
     }
 }
 
-/// The canonical form of a template text from elsewhere (an operator, a table): each placeholder (`<*>`, `<:NUM:>`) written `<*>`,
+/// The canonical form of a template text from elsewhere (an operator, a table): each placeholder (`<*>`, `<:NUM:>`, `<:*:>`) written `<*>`,
 /// runs of white space as one blank, trimmed, at most [`TEMPLATE_BYTES_MAX`] bytes.
 ///
 /// ```
@@ -86,7 +86,7 @@ pub fn canonical(text: &str) -> String {
             let name = tail
                 .get(2..)
                 .and_then(|tail| tail.split_once(":>"))
-                .filter(|(name, _)| !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_'));
+                .filter(|(name, _)| *name == "*" || !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_'));
             out.push_str(before);
             match name {
                 Some((_, after)) => {
@@ -133,6 +133,7 @@ mod tests {
     #[test]
     fn canonical_text_is_trimmed_and_cut_at_a_token() {
         assert_eq!(canonical("\t a  <:IP:>:<:NUM:>\u{a0}b "), "a <*>:<*>\u{a0}b");
+        assert_eq!(canonical("sd <:*:>: gone"), "sd <*>: gone");
         assert_eq!(canonical("<: not one :> <:>"), "<: not one :> <:>");
         let long = "word ".repeat(2000);
         let cut = canonical(&long);

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeSet, fs, path::PathBuf};
 
-use schemas::{Alert, Incident, LogRecord, ParsedLog, Silence, Subject, TemplateRecord, Verdict, alert, incident};
+use schemas::{Alert, Feedback, FeedbackKind, Incident, LogRecord, ParsedLog, Silence, Subject, TemplateRecord, Verdict, alert, incident};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
@@ -86,6 +86,15 @@ fn silences() {
     for (name, example) in examples("control.silences") {
         let silence: Silence = read(&name, &example);
         silence.check().unwrap_or_else(|error| panic!("{name}: {error}"));
+    }
+}
+
+#[test]
+fn corrections() {
+    for (name, example) in examples("feedback") {
+        let feedback: Feedback = read(&name, &example);
+        assert_ne!(feedback.kind, FeedbackKind::Other, "{name} is of a kind that has a reader");
+        assert_eq!(feedback.undo_of.is_some(), feedback.kind == FeedbackKind::Undo, "{name}");
     }
 }
 

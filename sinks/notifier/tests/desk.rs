@@ -138,7 +138,7 @@ fn each_for_itself_is_told_in_order_and_at_once() {
     scene.ends("web", "a", 0);
     scene.fires("web", "c", Severity::Low, 0);
     let told = scene.tells(0).concat();
-    assert_eq!(told, ["a firing", "b firing", "a resolved", "c firing"]);
+    assert_eq!(told, ["a firing", "a resolved", "b firing", "c firing"], "each trouble's words as they came, all of them now");
 }
 
 #[test]

@@ -67,7 +67,12 @@ mod tests {
     fn a_processor_has_a_state_log_as_wide_as_its_input() {
         let table = layout::specs(Backend::Kafka, &LayoutSettings::default());
         let topics = internal_topics(&Names::new(&BusSettings::default()), &table);
-        let expected = [("nephoscope.cursors", 6), ("nephoscope.drain.state", 6), ("nephoscope.incident.state", 1)];
+        let expected = [
+            ("nephoscope.cursors", 6),
+            ("nephoscope.drain.state", 6),
+            ("nephoscope.incident.state", 1),
+            ("nephoscope.matrix-profile.state", 6),
+        ];
         assert_eq!(topics, expected.map(|(name, partitions)| (name.into(), partitions)));
     }
 
