@@ -16,7 +16,7 @@ const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/kafka.md");
 const PATIENCE: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_millis(100);
 /// The binaries, each with a user of its own name; the notifier has nothing to do before somebody names a destination.
-const PARTS: [&str; 3] = ["syslog", "drain", "incident"];
+const PARTS: [&str; 4] = ["syslog", "drain", "matrix-profile", "incident"];
 
 /// One line of the page: `acls USER ARGUMENTS…`.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -164,6 +164,8 @@ impl KafkaSession {
                 None => BusError::Lost("another process joined under the same instance name".into()),
             }),
             KafkaError::MessageConsumptionFatal(code) => Err(BusError::Lost(format!("the client gave up: {code}"))),
+            // Who reads whole topics has a group's name, but joins none, and needs no right to one.
+            KafkaError::MessageConsumption(RDKafkaErrorCode::GroupAuthorizationFailed) if is_feed => Ok(()),
             error if is_transient(error) => {
                 tracing::debug!(%error, "consumer");
                 Ok(())
