@@ -20,7 +20,7 @@ use stream_runtime::time::{Clock, SystemClock, wall_clock};
 
 use rsyslogd::{Rsyslogd, has_module, ready};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(240);
 
 /// A collector's folder: configuration, data, and the process while it runs.
 struct Collector {
@@ -84,12 +84,15 @@ impl Collector {
         }
     }
 
-    /// Runs undisturbed until nothing is `missing`, looking now and then.
+    /// Runs undisturbed until nothing is `missing`, looking now and then: each life is longer than the last, since on a busy
+    /// machine a short one is over before a sender has come back.
     fn settle(&mut self, missing: impl Fn(&[LogRecord]) -> Vec<String>) -> Vec<LogRecord> {
         let begun = SystemClock.monotonic();
+        let mut life = Duration::from_millis(1_500);
         loop {
             self.start();
-            SystemClock.sleep(Duration::from_millis(1_500));
+            SystemClock.sleep(life);
+            life = life * 3 / 2;
             let records = self.stop_and_read();
             let missing = missing(&records);
             if missing.is_empty() {
@@ -117,7 +120,6 @@ fn append(path: &Path) -> fs::File {
 /// rsyslogd keeps a message until it is answered, and an answer means that it is on the bus. So whatever dies, each line
 /// arrives. What was on its way when the connection broke comes again: that is counted and shown.
 #[test]
-#[ignore = "seven runs of eight lost nothing, one beside a compiler lacked 40 of 10,000 lines, not explained yet: cargo test -p nephoscope-syslog --test kill -- --ignored"]
 fn relp_from_a_real_rsyslogd_loses_nothing_when_the_receiver_is_killed() {
     const KILLS: usize = 20;
     const LINES_PER_ROUND: usize = 500;
