@@ -111,14 +111,14 @@ impl Topics {
     /// The partitions of `topic`, once all that was written to it is committed or aborted.
     fn wait_settled(&self, committed: &BaseConsumer, topic: &str) -> Result<Vec<i32>, TopicsError> {
         let written: BaseConsumer = self.consumer("read_uncommitted")?;
-        let metadata = written.fetch_metadata(Some(topic), ASK)?;
+        let metadata = answered(|| written.fetch_metadata(Some(topic), ASK))?;
         let partitions: Vec<i32> = metadata.topics().iter().flat_map(|topic| topic.partitions()).map(|partition| partition.id()).collect();
         for &partition in &partitions {
             let begun = Instant::now();
             loop {
                 // Under read_committed the client's "high watermark" is the last stable offset.
-                let end = written.fetch_watermarks(topic, partition, ASK)?.1;
-                let stable = committed.fetch_watermarks(topic, partition, ASK)?.1;
+                let end = answered(|| written.fetch_watermarks(topic, partition, ASK))?.1;
+                let stable = answered(|| committed.fetch_watermarks(topic, partition, ASK))?.1;
                 if stable >= end {
                     break;
                 }
@@ -137,6 +137,19 @@ impl Topics {
     }
 }
 
+/// Asks again while brokers that have just started, or been away, are finding out who leads.
+fn answered<T>(mut ask: impl FnMut() -> Result<T, KafkaError>) -> Result<T, KafkaError> {
+    let begun = Instant::now();
+    loop {
+        match ask() {
+            Err(KafkaError::MetadataFetch(code)) if is_passing(code) && begun.elapsed() < SILENCE_MAX => {
+                std::thread::sleep(Duration::from_millis(100));
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
 /// Whether the client goes on by itself after this error.
 fn is_passing(code: RDKafkaErrorCode) -> bool {
     matches!(
@@ -146,5 +159,7 @@ fn is_passing(code: RDKafkaErrorCode) -> bool {
             | RDKafkaErrorCode::OperationTimedOut
             | RDKafkaErrorCode::NotLeaderForPartition
             | RDKafkaErrorCode::LeaderNotAvailable
+            | RDKafkaErrorCode::UnknownPartition
+            | RDKafkaErrorCode::UnknownTopicOrPartition
     )
 }
