@@ -83,7 +83,10 @@ impl Activity {
 impl HostRow {
     fn is_sound(&self) -> bool {
         let named = (1..=HOST_BYTES_MAX).contains(&self.name.len());
-        named && self.programs.is_sound() && self.tracks.is_sorted_by(|a, b| a.0 < b.0) && self.tracks.iter().all(|(_, seen)| seen.touched <= self.touches)
+        named
+            && self.programs.is_sound()
+            && self.tracks.is_sorted_by(|a, b| a.0 < b.0)
+            && self.tracks.iter().all(|(_, seen)| seen.touched <= self.touches)
     }
 }
 
