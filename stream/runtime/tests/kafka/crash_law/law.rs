@@ -85,7 +85,7 @@ fn the_crash_law_holds_when_the_broker_is_killed() {
 #[test]
 fn mutants_are_found_on_a_real_broker() {
     /// On a busy machine a world gets to do little in its time, so there are others.
-    const ROUNDS_MAX: u64 = 5;
+    const ROUNDS_MAX: u64 = 8;
     const MUTANTS: [Mutation; 2] = [Mutation::HeadOffByOne, Mutation::ClockFromPosition];
     if cluster().is_none() {
         return;
