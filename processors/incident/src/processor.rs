@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Counts up when the meaning of the snapshot changes.
-const STATE_VERSION: u16 = 1;
+const STATE_VERSION: u16 = 2;
 
 /// One instance. It must see all alerts, so their topic has one partition.
 pub struct IncidentProcessor {
