@@ -11,7 +11,8 @@
 //!
 //! Plain threads and blocking reads: where a source waits, nothing else does, and a full bus makes all of them wait. Where the
 //! bus can be away, what comes over sockets has a queue of its own, which leads through a spool on disk: senders cannot be asked
-//! to say it again, and must not wait because a file does.
+//! to say it again, and must not wait because a file does. They are heard before the bus is there; the rest begins when the bus
+//! has told where its cursor stands.
 
 mod blocks;
 mod clock;
@@ -38,21 +39,28 @@ mod transport;
 use std::error::Error;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
+use stream_runtime::bus::BusError;
 use stream_runtime::engine::error_chain;
-use stream_runtime::publish::Publish;
+use stream_runtime::publish::{Open, Publish};
 use stream_runtime::source::{Source, SourceContext};
 
 pub use self::blocks::BlockError;
 use self::blocks::{Closed, Progress, Queue};
 pub use self::config::{Config, ConfigError};
 pub use self::cursor::CursorError;
+use self::cursor::Positions;
 use self::reread::Reread;
 pub use self::status::{SourceState, SourceStatus, Watch};
 pub use self::stream::Protocol;
 use self::tls::IdentityError;
+
+/// Between two looks for a bus that is away.
+const BUS_PAUSE: Duration = Duration::from_secs(1);
 
 /// Why the collector could not start.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +68,9 @@ pub enum StartError {
     /// The configuration cannot be meant.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// The bus does not let us publish.
+    #[error(transparent)]
+    Bus(#[from] BusError),
     /// The cursor on the bus is not ours to read.
     #[error(transparent)]
     Cursor(#[from] CursorError),
@@ -143,39 +154,82 @@ impl Collector {
         Ok(())
     }
 
-    /// Starts a thread that publishes blocks, and gives the queue that leads to it.
-    fn publish(&mut self, name: &str, mut to: Box<dyn Publish>, progress: Progress, publish_ms: u64) -> Result<Queue, StartError> {
+    /// Starts the thread that fills the spool, and gives the queue that leads to it.
+    fn spool(&mut self, mut to: Box<dyn Publish>, publish_ms: u64) -> Result<Queue, StartError> {
         let (queue, blocks) = blocks::queue();
         let (watch, stop) = (self.watch.clone(), self.stop.clone());
-        self.spawn(name, move || blocks.run(to.as_mut(), progress, publish_ms, &watch, &stop).map_err(|error| error_chain(&error)))?;
+        self.spawn("spool", move || {
+            blocks.run(to.as_mut(), Progress::Unknown, publish_ms, &watch, &stop).map_err(|error| error_chain(&error))
+        })?;
         Ok(queue)
     }
 
     fn open(config: &Config, context: SourceContext) -> Result<Self, StartError> {
         config.check()?;
-        let SourceContext { publisher, spooled, publish_ms, data_dir, loss } = context;
-        let positions = publisher.cursor().map_or_else(|| Ok(cursor::Positions::new()), |cursor| cursor::decode(&cursor.position))?;
+        let SourceContext { publisher: mut open, spooled, publish_ms, data_dir, loss } = context;
         let watch = Watch::new(loss);
-        let sources = sources::open(config, &data_dir, &watch, &positions)?;
+        let listeners = sources::listeners(config, &data_dir, &watch)?;
         let stop = Stop::default();
         let mut collector = Self { watch: watch.clone(), stop: stop.clone(), failure: Failure::default(), threads: Vec::new() };
-        let queue = collector.publish("publish", publisher, Progress::Positions(positions), publish_ms)?;
-        let sockets = match spooled {
-            None => queue.clone(),
-            Some(spooled) => collector.publish("spool", spooled, Progress::Unknown, publish_ms)?,
+        let (queue, blocks) = blocks::queue();
+        let (sockets, mut local) = match spooled {
+            // The bus is in this process: what does not serve shows at once.
+            None => (queue.clone(), Some(Local::open(config, &watch, &mut open)?)),
+            Some(spooled) => (collector.spool(spooled, publish_ms)?, None),
         };
-        for listener in sources.listeners {
+        for listener in listeners {
             let (queue, stop) = (sockets.clone(), stop.clone());
             // When the publisher has gone, it has said why.
             collector.spawn("listen", move || listener(&queue, &stop).or(Ok(())))?;
         }
-        collector.spawn("local", move || read_local(sources.reread, sources.present_us, &queue, &stop).or(Ok(())))?;
+        let (opened, sources) = sync_channel(1);
+        let (config, ending) = (config.clone(), stop.clone());
+        collector.spawn("publish", move || {
+            let mut is_told = false;
+            while local.is_none() && !ending.is_set() {
+                match Local::open(&config, &watch, &mut open) {
+                    Ok(opened) => local = Some(opened),
+                    Err(StartError::Bus(BusError::Lost(why))) => {
+                        if !std::mem::replace(&mut is_told, true) {
+                            tracing::warn!(why, "the bus is away: what can be read again waits, what cannot goes to the spool");
+                        }
+                        thread::sleep(BUS_PAUSE);
+                    }
+                    Err(error) => return Err(error_chain(&error)),
+                }
+            }
+            let Some(Local { mut publisher, positions, sources }) = local else { return Ok(()) };
+            let _ = opened.send(sources); // who reads them gives up only at the end
+            let progress = Progress::Positions(positions);
+            blocks.run(publisher.as_mut(), progress, publish_ms, &watch, &ending).map_err(|error| error_chain(&error))
+        })?;
+        collector.spawn("local", move || {
+            let Ok(sources) = sources.recv() else { return Ok(()) };
+            read_local(sources, &queue, &stop).or(Ok(()))
+        })?;
         Ok(collector)
     }
 }
 
+/// What can be read again, and the way onto the bus, which knows how far it had been read.
+struct Local {
+    publisher: Box<dyn Publish>,
+    positions: Positions,
+    sources: sources::Local,
+}
+
+impl Local {
+    fn open(config: &Config, watch: &Watch, open: &mut Open) -> Result<Self, StartError> {
+        let publisher = open()?;
+        let positions = publisher.cursor().map_or_else(|| Ok(Positions::new()), |cursor| cursor::decode(&cursor.position))?;
+        let sources = sources::local(config, watch, &positions)?;
+        Ok(Self { publisher, positions, sources })
+    }
+}
+
 /// Reads the past of all local sources together, then follows each on its own.
-fn read_local(mut sources: Vec<Box<dyn Reread>>, present_us: i64, queue: &Queue, stop: &Stop) -> Result<(), Closed> {
+fn read_local(local: sources::Local, queue: &Queue, stop: &Stop) -> Result<(), Closed> {
+    let sources::Local { reread: mut sources, present_us } = local;
     reread::catch_up(&mut sources, present_us, &mut queue.outlet(), stop)?;
     thread::scope(|scope| {
         let follow = |mut source: Box<dyn Reread>| scope.spawn(move || reread::follow(source.as_mut(), &mut queue.outlet(), stop));

@@ -40,26 +40,28 @@ impl Bucket {
 }
 
 /// Who rejected.
-#[derive(Debug, Clone, Copy)]
-pub struct Rejecter<'a> {
+#[derive(Debug, Clone)]
+pub struct Rejecter {
+    /// Its consumer group.
+    pub group: String,
     /// Processor.
-    pub processor: &'a str,
+    pub processor: &'static str,
     /// Version of the program.
-    pub version: &'a str,
+    pub version: &'static str,
 }
 
 /// Puts the dead letter of `record` into the outbox: key and value untouched, `dlq.*` and `orig.*` headers.
 ///
 /// # Errors
 /// If the record with its new headers is larger than any bus carries.
-pub fn put(record: &Record<'_>, reject: &Reject, by: Rejecter<'_>, out: &mut Outbox) -> Result<(), Reject> {
+pub fn put(record: &Record<'_>, reject: &Reject, by: &Rejecter, out: &mut Outbox) -> Result<(), Reject> {
     let mut headers = HeaderBuffer::default();
     let mut say = |name: &str, value: &str| headers.push(&format!("{PREFIX}{name}"), Some(value.as_bytes()));
     say("topic", record.topic.as_str());
     say("partition", &record.partition.to_string());
     say("offset", &record.offset.to_string());
     say("timestamp", &record.appended_at.to_string());
-    say("group", &format!("nephoscope.{}", by.processor));
+    say("group", &by.group);
     say("processor", by.processor);
     say("version", by.version);
     say("reason", reject.reason.as_str());
@@ -122,7 +124,8 @@ mod tests {
         let mut out = Outbox::new("toy");
         instance.skip(record, &mut out);
         let reject = Reject::new(RejectReason::TooOld, "because");
-        put(&record, &reject, Rejecter { processor: "toy", version: "1.2.3" }, &mut out).expect("fits");
+        let by = Rejecter { group: "staging.nephoscope.toy".into(), processor: "toy", version: "1.2.3" };
+        put(&record, &reject, &by, &mut out).expect("fits");
         let view = out.outputs().next().expect("one");
         assert_eq!((view.topic.as_str(), view.key, view.value), ("in.v1.dlq", Some(&b"k"[..]), Some(&b"\xff\x00v"[..])));
         assert_eq!(view.partition_among(12), partition);
@@ -171,7 +174,7 @@ mod tests {
             ("dlq.partition", text("7")),
             ("dlq.offset", text("11")),
             ("dlq.timestamp", text("2023-11-14T22:13:20.123Z")),
-            ("dlq.group", text("nephoscope.toy")),
+            ("dlq.group", text("staging.nephoscope.toy")),
             ("dlq.processor", text("toy")),
             ("dlq.version", text("1.2.3")),
             ("dlq.reason", text("too_old")),

@@ -4,33 +4,30 @@ use std::{
     collections::BTreeMap,
     path::Path,
     sync::{
-        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     thread::JoinHandle,
-    time::Duration,
 };
 
-use schemas::Severity;
 use serde::Serialize;
 use stream_core::{Processor, Sink};
 
 use crate::{
-    bus::{Bus, BusError},
+    bus::{Bus, BusError, TopicSpec},
     layout::{self, LayoutSettings},
-    loss::{self, Loss},
+    loss::{Loss, LossTotal},
     metrics::{Metrics, Part, SourceMetrics, StageMetrics},
-    publish::{Publish, PublishBatch},
+    publish::{Open, Publish},
     settings::EngineSettings,
     sink::{self, SinkParts, SinkWorker},
     spool::{SpoolSpec, Spooled},
     telemetry::{self, Tracing},
     time::{Clock, SystemClock, wall_clock},
+    watch::{Notice, Watch},
     worker::{Worker, WorkerError},
 };
 
-/// How often losses are published.
-const LOSS_PERIOD: Duration = Duration::from_secs(60);
 /// A worker that has not made a round for this long is not alive.
 const ALIVE_MS: u64 = 30_000;
 /// The source name of the runtime's own alerts.
@@ -44,8 +41,7 @@ pub struct Engine {
     tracing: Option<Arc<dyn Tracing>>,
     threads: Vec<JoinHandle<()>>,
     stop_flags: Vec<Arc<AtomicBool>>,
-    closing: Arc<(Mutex<bool>, Condvar)>,
-    stopped: Arc<Mutex<Vec<(&'static str, String)>>>,
+    notice: Notice,
 }
 
 /// What others may see of an engine; cheap to clone.
@@ -105,16 +101,7 @@ impl Engine {
     pub fn new(bus: Arc<dyn Bus>, settings: EngineSettings) -> Self {
         let loss = Loss::default();
         let view = EngineView { stages: Arc::default(), metrics: Metrics::new(loss.clone()), loss };
-        Self {
-            bus,
-            settings,
-            view,
-            tracing: None,
-            threads: Vec::new(),
-            stop_flags: Vec::new(),
-            closing: Arc::default(),
-            stopped: Arc::default(),
-        }
+        Self { bus, settings, view, tracing: None, threads: Vec::new(), stop_flags: Vec::new(), notice: Notice::default() }
     }
 
     /// What others may see.
@@ -196,7 +183,7 @@ impl Engine {
         self.view.metrics.add_stage(name, part, metrics.clone(), self.bus.system(), self.bus.group(name));
         lock(&self.view.stages).insert(name, Stage { metrics, stopped: None });
         self.stop_flags.push(stop);
-        let (view, stopped, closing) = (self.view.clone(), Arc::clone(&self.stopped), Arc::clone(&self.closing));
+        let (view, notice) = (self.view.clone(), self.notice.clone());
         let run = move || {
             let Err(error) = work() else { return };
             let why = error_chain(&error);
@@ -205,72 +192,60 @@ impl Engine {
                 stage.metrics.update(|totals| totals.ready = false);
                 stage.stopped = Some(why.clone());
             }
-            lock(&stopped).push((name, why));
-            closing.1.notify_all();
+            notice.stopped(name, why);
         };
         let thread = std::thread::Builder::new().name(name.into()).spawn(run);
         self.threads.push(thread.map_err(|source| BusError::Io { what: format!("cannot start a thread for {name}"), source })?);
         Ok(())
     }
 
-    /// The publisher of a collector, with what goes through it in the metrics.
-    ///
-    /// # Errors
-    /// If it cannot be opened.
-    pub fn publisher(&self, source: &'static str) -> Result<Box<dyn Publish>, BusError> {
-        let metrics = SourceMetrics::default();
-        self.view.metrics.add_source(source, metrics.clone(), self.bus.system());
-        Ok(metrics.metered(self.bus.publisher(source)?))
+    /// Opens the publisher of a collector, once `topics` are there, with what goes through it in the metrics.
+    pub fn publisher(&self, source: &'static str, topics: Vec<TopicSpec>) -> Open {
+        self.metered(source, topics).0
     }
 
     /// The publisher of a collector for what it cannot read again, on a bus that can be away: with a spool in front of it.
     ///
     /// # Errors
     /// If the spool cannot be opened.
-    pub fn spooled(&self, source: &'static str, directory: &Path, bytes_max: u64) -> Result<Box<dyn Publish>, BusError> {
+    pub fn spooled(
+        &self,
+        source: &'static str,
+        topics: Vec<TopicSpec>,
+        directory: &Path,
+        bytes_max: u64,
+    ) -> Result<Box<dyn Publish>, BusError> {
+        let (open, metrics) = self.metered(source, topics);
+        Ok(Box::new(Spooled::open(SpoolSpec { directory, source, bytes_max, loss: self.loss(), metrics }, open)?))
+    }
+
+    fn metered(&self, source: &'static str, topics: Vec<TopicSpec>) -> (Open, SourceMetrics) {
         let metrics = SourceMetrics::default();
         self.view.metrics.add_source(source, metrics.clone(), self.bus.system());
         let (bus, metered) = (Arc::clone(&self.bus), metrics.clone());
-        let open = move || Ok(metered.metered(bus.publisher(source)?));
-        Ok(Box::new(Spooled::open(SpoolSpec { directory, source, bytes_max, loss: self.loss(), metrics }, Box::new(open))?))
+        let open = move || {
+            bus.ensure_topics(&topics)?;
+            Ok(metered.metered(bus.publisher(source)?))
+        };
+        (Box::new(open), metrics)
     }
 
-    /// Starts the thread that publishes losses and stopped parts as alerts, in the name of a process.
+    /// The watch of a process, which publishes once `topics` are there.
+    pub fn watch(&self, process: &str, topics: Vec<TopicSpec>) -> Watch {
+        let (bus, source) = (Arc::clone(&self.bus), format!("{RUNTIME_SOURCE}-{process}"));
+        let open = move || {
+            bus.ensure_topics(&topics)?;
+            bus.publisher(&source)
+        };
+        Watch::new(Box::new(open), self.loss(), self.notice.clone())
+    }
+
+    /// Lets it watch, on a thread of its own.
     ///
     /// # Errors
-    /// If its publisher cannot be opened.
-    pub fn spawn_watch(&mut self, process: &str) -> Result<(), BusError> {
-        let mut publisher = self.bus.publisher(&format!("{RUNTIME_SOURCE}-{process}"))?;
-        let (loss, stopped, closing) = (self.loss(), Arc::clone(&self.stopped), Arc::clone(&self.closing));
-        let clock = SystemClock;
-        let run = move || {
-            let mut published = Duration::ZERO;
-            let mut closed = lock(&closing.0);
-            loop {
-                let ended = *closed;
-                if ended || clock.monotonic().saturating_sub(published) >= LOSS_PERIOD {
-                    published = clock.monotonic();
-                    if let Err(error) = loss.publish(wall_clock(), publisher.as_mut()) {
-                        tracing::error!(%error, "losses could not be published");
-                    }
-                }
-                let parts = std::mem::take(&mut *lock(&stopped));
-                let mut batch = PublishBatch::default();
-                for (part, why) in &parts {
-                    loss::push_alert(&mut batch, part_stopped(part, why));
-                }
-                if !batch.is_empty()
-                    && let Err(error) = loss::publish_beside(publisher.as_mut(), &batch)
-                {
-                    tracing::error!(%error, "a stopped part could not be published");
-                }
-                if ended {
-                    return;
-                }
-                closed = closing.1.wait_timeout(closed, Duration::from_secs(1)).unwrap_or_else(PoisonError::into_inner).0;
-            }
-        };
-        let thread = std::thread::Builder::new().name("watch".into()).spawn(run);
+    /// If the thread cannot be started.
+    pub fn spawn_watch(&mut self, watch: Watch) -> Result<(), BusError> {
+        let thread = std::thread::Builder::new().name("watch".into()).spawn(move || watch.run());
         self.threads.push(thread.map_err(|source| BusError::Io { what: "cannot start the watch".into(), source })?);
         Ok(())
     }
@@ -280,8 +255,7 @@ impl Engine {
         for flag in &self.stop_flags {
             flag.store(true, Ordering::Relaxed);
         }
-        *lock(&self.closing.0) = true;
-        self.closing.1.notify_all();
+        self.notice.close();
         for thread in self.threads.drain(..) {
             let name = thread.thread().name().unwrap_or("part").to_string();
             if thread.join().is_err() {
@@ -298,7 +272,7 @@ impl EngineView {
     }
 
     /// Losses since the start.
-    pub fn losses(&self) -> Vec<loss::LossTotal> {
+    pub fn losses(&self) -> Vec<LossTotal> {
         self.loss.totals()
     }
 
@@ -356,14 +330,6 @@ impl Stage {
             snapshots: totals.snapshots,
         }
     }
-}
-
-fn part_stopped(part: &str, why: &str) -> schemas::Alert {
-    let mut alert = loss::runtime_alert("NephoscopePartStopped", Severity::High, [("part", part)], wall_clock());
-    alert.message = format!("part {part} of nephoscope stopped: {why}");
-    alert.description =
-        format!("{why}\nThe other parts run on. Nothing is lost: {part} goes on where it stopped once it is started again.");
-    alert
 }
 
 /// An error with all its causes, on one line.

@@ -34,4 +34,5 @@ pub mod spool;
 pub mod state;
 pub mod telemetry;
 pub mod time;
+pub mod watch;
 pub mod worker;

@@ -30,6 +30,7 @@ use crate::{
     spool::{self, SpoolSettings},
     telemetry::otlp::SpanExport,
     time::{Clock, SystemClock},
+    watch::Watch,
     worker::{VERSION, WorkerError},
 };
 
@@ -239,7 +240,7 @@ pub fn run_source<S: Source>() -> ExitCode {
         let settings = ProcessSettings::read(&mut file, args, ListenSettings::of_part())?;
         let config: S::Config = file.section(section_name(S::NAME))?;
         let Some(stop) = begin(args, &file, &settings)? else { return Ok(()) };
-        let running = Running::open(S::NAME, &settings)?;
+        let running = Running::open_collector(S::NAME, &settings)?;
         let source = S::start(config, running.source_context(S::NAME, &settings)?)?;
         let api = running.serve(&file, &settings, Router::new())?;
         let outcome = wait_until(&stop, running.engine.view(), || source.failed());
@@ -365,13 +366,25 @@ impl Running {
     /// Opens the bus, creates its topics, starts the watch.
     ///
     /// # Errors
-    /// If the data directory cannot be used or another process uses it.
+    /// If the data directory cannot be used, another process uses it, or the bus is away for longer than a broker's restart.
     pub fn open(process: &str, settings: &ProcessSettings) -> Result<Self, BusError> {
+        Self::begin(process, settings, |watch| patiently(|| watch.open()))
+    }
+
+    /// The same for a collector, whose senders do not wait: it listens although the bus may be away.
+    ///
+    /// # Errors
+    /// If the data directory cannot be used or another process uses it.
+    fn open_collector(process: &str, settings: &ProcessSettings) -> Result<Self, BusError> {
+        Self::begin(process, settings, |_| Ok(()))
+    }
+
+    fn begin(process: &str, settings: &ProcessSettings, reach: impl FnOnce(&mut Watch) -> Result<(), BusError>) -> Result<Self, BusError> {
         let bus = OpenBus::open(settings)?;
-        let specs = layout::specs(settings.bus.backend, &settings.topics);
-        patiently(|| bus.as_bus().ensure_topics(&specs))?;
         let mut engine = Engine::new(bus.as_bus(), settings.engine.clone());
-        patiently(|| engine.spawn_watch(process))?;
+        let mut watch = engine.watch(process, layout::specs(settings.bus.backend, &settings.topics));
+        reach(&mut watch)?;
+        engine.spawn_watch(watch)?;
         let data_dir = settings.bus.data_dir.clone();
         let run_dir = match &bus {
             // Several processes share a data directory, and each replica answers for itself; `up` is the one that is asked.
@@ -398,19 +411,20 @@ impl Running {
     /// What a collector needs.
     ///
     /// # Errors
-    /// If its publisher cannot be opened.
+    /// If its spool cannot be opened.
     pub fn source_context(&self, name: &'static str, settings: &ProcessSettings) -> Result<SourceContext, BusError> {
         let data_dir = settings.bus.data_dir.clone();
+        let topics = layout::specs(settings.bus.backend, &settings.topics);
         let (spooled, publish_ms) = match settings.bus.backend {
             Backend::Embedded => (None, 10),
             Backend::Kafka => {
                 let source: &'static str = format!("{name}.spool").leak(); // once per process
                 let directory = spool::directory(&data_dir, name);
                 settings.spool.check()?;
-                (Some(self.engine.spooled(source, &directory, settings.spool.spool_bytes_max)?), 100)
+                (Some(self.engine.spooled(source, topics.clone(), &directory, settings.spool.spool_bytes_max)?), 100)
             }
         };
-        Ok(SourceContext { publisher: patiently(|| self.engine.publisher(name))?, spooled, publish_ms, data_dir, loss: self.engine.loss() })
+        Ok(SourceContext { publisher: self.engine.publisher(name, topics), spooled, publish_ms, data_dir, loss: self.engine.loss() })
     }
 
     /// Starts the API on the data directory's socket and the configured address.

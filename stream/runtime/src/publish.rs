@@ -4,6 +4,8 @@ use std::ops::Range;
 
 use stream_core::{Headers, RECORD_BYTES_MAX, TopicName};
 
+use crate::bus::BusError;
+
 /// Records on their way to the bus.
 #[derive(Debug, Default)]
 pub struct PublishBatch {
@@ -134,6 +136,9 @@ pub enum PublishError {
     #[error("outcome of the publication is unknown: {0}")]
     Unknown(String),
 }
+
+/// Opens the publisher of a source, as often as it has to be opened. The bus may be away: [`BusError::Lost`].
+pub type Open = Box<dyn FnMut() -> Result<Box<dyn Publish>, BusError> + Send>;
 
 /// The way of a collector onto the bus: records and cursor become visible together, or not at all.
 pub trait Publish: Send {

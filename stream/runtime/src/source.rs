@@ -4,14 +4,17 @@ use std::{error::Error, path::PathBuf};
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{loss::Loss, publish::Publish};
+use crate::{
+    loss::Loss,
+    publish::{Open, Publish},
+};
 
 /// What a source gets from its process.
 pub struct SourceContext {
-    /// The way onto the bus; knows the cursor of the last run.
-    pub publisher: Box<dyn Publish>,
-    /// The way for what cannot be read again, where the bus can be away: through a [spool](crate::spool), without a cursor.
-    /// None where the bus is in this process: then everything goes the one way.
+    /// Opens the way onto the bus, which knows the cursor of the last run.
+    pub publisher: Open,
+    /// The way for what cannot be read again, where the bus can be away, even now: through a [spool](crate::spool), without a
+    /// cursor. None where the bus is in this process: then everything goes the one way.
     pub spooled: Option<Box<dyn Publish>>,
     /// A block is published this long after its first record: what a publication costs on this bus decides.
     pub publish_ms: u64,

@@ -72,6 +72,7 @@ struct Feed {
 pub struct Worker<P: Processor> {
     bus: Arc<dyn Bus>,
     spec: WorkerSpec,
+    rejecter: Rejecter,
     config: P::Config,
     settings: EngineSettings,
     clock: Box<dyn Clock>,
@@ -136,8 +137,10 @@ impl<P: Processor> Worker<P> {
             }));
         }
         let spec = WorkerSpec { processor: P::NAME.into(), inputs: P::inputs(&config), broadcasts: P::broadcasts(&config) };
+        let rejecter = Rejecter { group: bus.group(P::NAME), processor: P::NAME, version: VERSION };
         Ok(Self {
             bus,
+            rejecter,
             spec,
             config,
             settings,
@@ -395,8 +398,4 @@ fn context<'a, P: Processor>(
 ) -> Context<'a, P::Config> {
     let lateness = P::lateness(config).unwrap_or_else(|| settings.time.lateness());
     Context { config, lateness, partitions, version: VERSION, settings: &settings.state, now }
-}
-
-const fn rejecter<P: Processor>() -> Rejecter<'static> {
-    Rejecter { processor: P::NAME, version: VERSION }
 }

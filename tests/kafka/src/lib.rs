@@ -20,5 +20,5 @@ mod process;
 mod topics;
 
 pub use cluster::{Cluster, ClusterError, Plan, Secure};
-pub use process::{Launch, Process};
+pub use process::{Launch, Process, binaries, until};
 pub use topics::{Topics, TopicsError};

@@ -13,6 +13,38 @@ const LOOK: Duration = Duration::from_millis(20);
 /// How long a process may take to end after SIGTERM; its own limit is 15 s.
 const LEAVE_MAX: Duration = Duration::from_secs(30);
 
+/// How long [`until`] waits.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The folder of the binaries that stand beside a test; None, and the reason told, where one of these is missing.
+///
+/// # Panics
+/// If the test does not know where it is.
+pub fn binaries(names: &[&str]) -> Option<PathBuf> {
+    let here = std::env::current_exe().expect("a test has a path");
+    let folder: PathBuf = here.ancestors().nth(2).expect("target/release/deps/test-…").into();
+    let missing = names.iter().find(|name| !folder.join(name).is_file());
+    if let Some(name) = missing {
+        println!("SKIPPED: {name} was not built with this test");
+    }
+    missing.is_none().then_some(folder)
+}
+
+/// Looks again and again for what comes in its own time.
+///
+/// # Panics
+/// If it does not come within a minute.
+pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let begun = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(begun.elapsed() < PATIENCE, "{what} within {} s", PATIENCE.as_secs());
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
 /// How one process is started, each time anew.
 #[derive(Debug, Clone)]
 pub struct Launch {

@@ -6,12 +6,12 @@ use std::{
     io::{Read, Write},
     net::TcpStream,
     os::unix::net::UnixDatagram,
-    path::{Path, PathBuf},
+    path::Path,
     process::Command,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use kafka_tests::{Cluster, ClusterError, Launch, Plan, Topics};
+use kafka_tests::{Cluster, ClusterError, Launch, Plan, Topics, binaries, until};
 use rdkafka::message::{Headers, Message};
 use rustix::process::Signal;
 use schemas::{Alert, Severity, topics};
@@ -21,31 +21,8 @@ use stream_runtime::{
     time::wall_clock,
 };
 
-const PATIENCE: Duration = Duration::from_secs(60);
 /// A process gives up a stop after 15 s; what manages it kills after 20.
 const STOP_MAX: Duration = Duration::from_secs(20);
-
-fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let begun = Instant::now();
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(begun.elapsed() < PATIENCE, "{what} within {} s", PATIENCE.as_secs());
-        std::thread::sleep(Duration::from_millis(100));
-    }
-}
-
-/// The folder of the binaries that stand beside this test; None, and the reason told, where one is missing.
-fn binaries() -> Option<PathBuf> {
-    let here = std::env::current_exe().expect("a test has a path");
-    let folder: PathBuf = here.ancestors().nth(2).expect("target/release/deps/pipeline-…").into();
-    let missing = ["nephoscope", "nephoscope-drain"].into_iter().find(|name| !folder.join(name).is_file());
-    if let Some(name) = missing {
-        println!("SKIPPED: {name} was not built with this test");
-    }
-    missing.is_none().then_some(folder)
-}
 
 /// The page of metrics of a process whose run file this is.
 fn metrics(run_file: &Path) -> Option<String> {
@@ -74,7 +51,7 @@ fn alerts(topics: &Topics) -> Vec<(Alert, String)> {
 
 #[test]
 fn a_line_becomes_an_alert_for_anybody_and_a_hanging_broker_holds_up_no_stop() {
-    let Some(binaries) = binaries() else { return };
+    let Some(binaries) = binaries(&["nephoscope", "nephoscope-drain"]) else { return };
     let cluster = match Cluster::start(&Plan::default()) {
         Ok(cluster) => cluster,
         Err(ClusterError::Absent(why)) => return println!("SKIPPED: {why}"),

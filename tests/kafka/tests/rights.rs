@@ -6,15 +6,13 @@ use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use kafka_tests::{Cluster, ClusterError, Plan, Topics};
+use kafka_tests::{Cluster, ClusterError, Plan, Topics, binaries, until};
 use rustix::process::{Pid, Signal, kill_process};
 use schemas::EventTime;
 
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/kafka.md");
-const PATIENCE: Duration = Duration::from_secs(60);
-const LOOK: Duration = Duration::from_millis(100);
 /// The binaries, each with a user of its own name; the notifier has nothing to do before somebody names a destination.
 const PARTS: [&str; 4] = ["syslog", "drain", "matrix-profile", "incident"];
 
@@ -86,17 +84,6 @@ impl Drop for Process {
     }
 }
 
-fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let begun = Instant::now();
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(begun.elapsed() < PATIENCE, "{what} within {} s", PATIENCE.as_secs());
-        std::thread::sleep(LOOK);
-    }
-}
-
 /// The installation under test.
 struct Installation {
     cluster: Cluster,
@@ -108,15 +95,7 @@ struct Installation {
 impl Installation {
     /// None, and the reason told, where it cannot run.
     fn new() -> Option<Self> {
-        let here = std::env::current_exe().expect("a test has a path");
-        let binaries: PathBuf = here.ancestors().nth(2).expect("target/release/deps/rights-…").into();
-        let missing = ["nephoscope", "nephoscope-syslog", "nephoscope-drain", "nephoscope-incident"]
-            .into_iter()
-            .find(|name| !binaries.join(name).is_file());
-        if let Some(name) = missing {
-            println!("SKIPPED: {name} was not built with this test");
-            return None;
-        }
+        let binaries = binaries(&["nephoscope", "nephoscope-syslog", "nephoscope-drain", "nephoscope-incident"])?;
         let users = PARTS.map(|part| (part.to_owned(), password(part)));
         match Cluster::start(&Plan { secure: Some(users.into()), authorizer: true, ..Plan::default() }) {
             Ok(cluster) => Some(Self { cluster, binaries, directory: tempfile::tempdir().expect("a directory") }),

@@ -13,6 +13,7 @@ use stream_runtime::config::Backend;
 use stream_runtime::embedded::{EmbeddedBus, EmbeddedConfig};
 use stream_runtime::layout::{self, LayoutSettings};
 use stream_runtime::loss::Loss;
+use stream_runtime::publish::Open;
 use stream_runtime::source::{Source, SourceContext};
 use syslog::collector::Protocol;
 use syslog::collector::config::{Choice, ClientCertificate, TlsListener};
@@ -64,7 +65,8 @@ impl Receiver for Ours {
             Transport::Tls => (Config { tls: vec![tls], ..config }, SourceKind::Tls),
             Transport::RelpTls => (Config { tls: vec![tls], ..config }, SourceKind::Relp),
         };
-        let publisher = bus.publisher("syslog").expect("a publisher");
+        let open_bus = bus.clone();
+        let publisher: Open = Box::new(move || open_bus.publisher("syslog"));
         let context = SourceContext { publisher, spooled: None, publish_ms: 10, data_dir: folder.path().to_owned(), loss: Loss::default() };
         let collector = Collector::start(config, context).expect("starts");
         let source = || collector.status().into_iter().find(|source| source.kind == kind).expect("listens");

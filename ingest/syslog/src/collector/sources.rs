@@ -38,29 +38,20 @@ const HOUR_US: i64 = 3_600_000_000;
 /// A listener, to be run on a thread of its own until it is time to stop.
 pub(crate) type Task = Box<dyn FnOnce(&Queue, &Stop) -> Result<(), Closed> + Send>;
 
-/// All sources that could be opened.
-pub(crate) struct Sources {
-    pub(crate) listeners: Vec<Task>,
+/// What this machine writes itself.
+pub(crate) struct Local {
     pub(crate) reread: Vec<Box<dyn Reread>>,
     /// Lines written from here on are new.
     pub(crate) present_us: i64,
 }
 
-/// Opens all that the configuration means. What cannot be opened is a blind spot if it was only looked for, and an error if
-/// it was asked for by name.
-pub(crate) fn open(config: &Config, data_dir: &Path, watch: &Watch, positions: &Positions) -> Result<Sources, StartError> {
-    let present_us = clock::now_us();
-    let mut opening = Opening {
-        config,
-        watch,
-        positions,
-        hosts: config.host_rule(),
-        local_host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
-        zone: config.zone()?,
+/// Opens the sockets that the configuration means. What cannot be opened is a blind spot if it was only looked for, and an error
+/// if it was asked for by name.
+pub(crate) fn listeners(config: &Config, data_dir: &Path, watch: &Watch) -> Result<Vec<Task>, StartError> {
+    let mut opening = Listening {
+        sources: Opening::new(config, watch)?,
         rate: Arc::new(RateLimit::new(config.rate_per_peer_max)),
-        past: Past { since_us: present_us - i64::from(config.backfill_h) * HOUR_US, until_us: present_us },
         listeners: Vec::new(),
-        reread: Vec::new(),
     };
     let (defaults, by_name) = (Config::default(), config.sources == Choice::Listed);
     for address in &config.udp {
@@ -79,24 +70,41 @@ pub(crate) fn open(config: &Config, data_dir: &Path, watch: &Watch, positions: &
         let path = path.strip_prefix(DATA_DIR).map_or_else(|_| path.clone(), |rest| data_dir.join(rest));
         opening.unix(&path, by_name || config.unix != defaults.unix)?;
     }
-    opening.local()?;
-    Ok(Sources { listeners: opening.listeners, reread: opening.reread, present_us })
+    Ok(opening.listeners)
 }
 
+/// Opens journal, kernel ring and files, from where they had been read to; under the same rule.
+pub(crate) fn local(config: &Config, watch: &Watch, positions: &Positions) -> Result<Local, StartError> {
+    let present_us = clock::now_us();
+    let past = Past { since_us: present_us - i64::from(config.backfill_h) * HOUR_US, until_us: present_us };
+    let mut opening = Reading { sources: Opening::new(config, watch)?, positions, past, reread: Vec::new() };
+    opening.open()?;
+    Ok(Local { reread: opening.reread, present_us })
+}
+
+/// What every source needs.
 struct Opening<'a> {
     config: &'a Config,
     watch: &'a Watch,
-    positions: &'a Positions,
     hosts: HostRule,
     local_host: String,
     zone: TimeZone,
+}
+
+struct Listening<'a> {
+    sources: Opening<'a>,
     rate: Arc<RateLimit>,
-    past: Past,
     listeners: Vec<Task>,
+}
+
+struct Reading<'a> {
+    sources: Opening<'a>,
+    positions: &'a Positions,
+    past: Past,
     reread: Vec<Box<dyn Reread>>,
 }
 
-impl Opening<'_> {
+impl Listening<'_> {
     fn udp(&mut self, address: SocketAddr, is_asked_for: bool) -> Result<(), StartError> {
         match udp(address) {
             Ok(socket) => {
@@ -104,7 +112,7 @@ impl Opening<'_> {
                 self.datagrams(SourceKind::Udp, &name, socket, ());
                 Ok(())
             }
-            Err(error) => self.refused(SourceKind::Udp, &address.to_string(), &error, is_asked_for),
+            Err(error) => self.sources.refused(SourceKind::Udp, &address.to_string(), &error, is_asked_for),
         }
     }
 
@@ -115,7 +123,7 @@ impl Opening<'_> {
                 self.stream(SourceKind::Tcp, Protocol::Syslog, &name, listener, None, ());
                 Ok(())
             }
-            Err(error) => self.refused(SourceKind::Tcp, &address.to_string(), &error, is_asked_for),
+            Err(error) => self.sources.refused(SourceKind::Tcp, &address.to_string(), &error, is_asked_for),
         }
     }
 
@@ -126,7 +134,7 @@ impl Opening<'_> {
                 self.stream(SourceKind::Relp, Protocol::Relp, &name, listener, None, ());
                 Ok(())
             }
-            Err(error) => self.refused(SourceKind::Relp, &address.to_string(), &error, true),
+            Err(error) => self.sources.refused(SourceKind::Relp, &address.to_string(), &error, true),
         }
     }
 
@@ -142,7 +150,7 @@ impl Opening<'_> {
                 self.stream(kind, listener.protocol, &name, socket, Some(gate), ());
                 Ok(())
             }
-            Err(error) => self.refused(kind, &listener.address.to_string(), &error, true),
+            Err(error) => self.sources.refused(kind, &listener.address.to_string(), &error, true),
         }
     }
 
@@ -150,24 +158,24 @@ impl Opening<'_> {
         let name = path.display().to_string();
         match unix_datagram(path) {
             Ok((socket, file)) => self.datagrams(SourceKind::Unix, &name, socket, file),
-            Err(error) => self.refused(SourceKind::Unix, &name, &error, is_asked_for)?,
+            Err(error) => self.sources.refused(SourceKind::Unix, &name, &error, is_asked_for)?,
         }
         let path = stream_path(path);
         let name = path.display().to_string();
         match unix_stream(&path) {
             Ok((listener, file)) => self.stream(SourceKind::Unix, Protocol::Syslog, &name, listener, None, file),
-            Err(error) => self.refused(SourceKind::Unix, &name, &error, is_asked_for)?,
+            Err(error) => self.sources.refused(SourceKind::Unix, &name, &error, is_asked_for)?,
         }
         Ok(())
     }
 
     /// `keep` lives as long as the socket.
     fn datagrams(&mut self, kind: SourceKind, name: &str, socket: impl Datagrams + 'static, keep: impl Send + 'static) {
-        let gauge = self.watch.add(kind, name, SourceState::Watching, "");
-        if let Err(reason) = enlarge_buffer(&socket, self.config.udp_rcvbuf_bytes) {
+        let gauge = self.sources.watch.add(kind, name, SourceState::Watching, "");
+        if let Err(reason) = enlarge_buffer(&socket, self.sources.config.udp_rcvbuf_bytes) {
             gauge.set(SourceState::Watching, reason);
         }
-        let (recorder, limits, rate) = (self.recorder(kind, name), self.frame_limits(), self.rate.clone());
+        let (recorder, limits, rate) = (self.sources.recorder(kind, name), self.sources.frame_limits(), self.rate.clone());
         let datagram = Datagram { socket, recorder, gauge, limits, rate };
         self.listeners.push(Box::new(move |queue, stop| {
             let outcome = datagram.run(queue.outlet(), stop);
@@ -188,16 +196,16 @@ impl Opening<'_> {
         let reader = Arc::new(Reader {
             protocol,
             gate,
-            recorder: self.recorder(kind, name),
-            gauge: self.watch.add(kind, name, SourceState::Watching, ""),
-            limits: self.frame_limits(),
-            frame_timeout: Duration::from_secs(self.config.frame_timeout_s.into()),
+            recorder: self.sources.recorder(kind, name),
+            gauge: self.sources.watch.add(kind, name, SourceState::Watching, ""),
+            limits: self.sources.frame_limits(),
+            frame_timeout: Duration::from_secs(self.sources.config.frame_timeout_s.into()),
             rate: self.rate.clone(),
         });
         let limits = ConnectionLimits {
-            connections_max: self.config.connections_max,
-            per_peer_max: self.config.connections_per_peer_max,
-            idle: Duration::from_secs(self.config.idle_timeout_s.into()),
+            connections_max: self.sources.config.connections_max,
+            per_peer_max: self.sources.config.connections_per_peer_max,
+            idle: Duration::from_secs(self.sources.config.idle_timeout_s.into()),
         };
         let connections = Connections { listener, reader, limits };
         self.listeners.push(Box::new(move |queue, stop| {
@@ -206,15 +214,17 @@ impl Opening<'_> {
             Ok(())
         }));
     }
+}
 
-    /// Journal, kernel ring and files of this machine, each line of it once.
-    fn local(&mut self) -> Result<(), StartError> {
-        let is_auto = self.config.sources == Choice::Auto;
+impl Reading<'_> {
+    /// Each line of this machine once.
+    fn open(&mut self) -> Result<(), StartError> {
+        let is_auto = self.sources.config.sources == Choice::Auto;
         let wanted = |switch| switch == Switch::On || (switch == Switch::Auto && is_auto);
-        let has_journal = wanted(self.config.journal) && self.journal()?;
-        let ring_is_wanted = self.config.kmsg == Switch::On || (wanted(self.config.kmsg) && !has_journal);
+        let has_journal = wanted(self.sources.config.journal) && self.journal()?;
+        let ring_is_wanted = self.sources.config.kmsg == Switch::On || (wanted(self.sources.config.kmsg) && !has_journal);
         let has_ring = ring_is_wanted && self.kernel()?;
-        let mut patterns = self.config.files.clone();
+        let mut patterns = self.sources.config.files.clone();
         if is_auto && !has_journal {
             patterns.extend(SYSTEM_FILES.map(str::to_owned));
             patterns.extend((!has_ring).then(|| KERNEL_FILE.to_owned()));
@@ -225,11 +235,11 @@ impl Opening<'_> {
     fn journal(&mut self) -> Result<bool, StartError> {
         let journalctl = Journalctl::default();
         if let Err(reason) = journalctl.probe() {
-            self.refused(SourceKind::Journal, journald::KEY, &reason, self.config.journal == Switch::On)?;
+            self.sources.refused(SourceKind::Journal, journald::KEY, &reason, self.sources.config.journal == Switch::On)?;
             return Ok(false);
         }
-        let recorder = self.recorder(SourceKind::Journal, journald::KEY);
-        let gauge = self.catching_up(SourceKind::Journal, journald::KEY);
+        let recorder = self.sources.recorder(SourceKind::Journal, journald::KEY);
+        let gauge = self.sources.catching_up(SourceKind::Journal, journald::KEY);
         let position = self.positions.get(journald::KEY);
         self.reread.push(Box::new(Journal::new(journalctl, recorder, gauge, position, self.past)));
         Ok(true)
@@ -240,12 +250,12 @@ impl Opening<'_> {
         let (device, boot_id) = match opened {
             Ok(opened) => opened,
             Err(reason) => {
-                self.refused(SourceKind::Kmsg, kernel::DEVICE, &reason, self.config.kmsg == Switch::On)?;
+                self.sources.refused(SourceKind::Kmsg, kernel::DEVICE, &reason, self.sources.config.kmsg == Switch::On)?;
                 return Ok(false);
             }
         };
-        let recorder = self.recorder(SourceKind::Kmsg, kernel::DEVICE);
-        let gauge = self.catching_up(SourceKind::Kmsg, kernel::DEVICE);
+        let recorder = self.sources.recorder(SourceKind::Kmsg, kernel::DEVICE);
+        let gauge = self.sources.catching_up(SourceKind::Kmsg, kernel::DEVICE);
         let position = self.positions.get(kernel::KEY);
         self.reread.push(Box::new(KernelRing::new(device, boot_id, recorder, gauge, position, self.past)));
         Ok(true)
@@ -253,15 +263,25 @@ impl Opening<'_> {
 
     fn files(&mut self, patterns: Vec<String>) -> Result<(), StartError> {
         let spec = TailSpec {
-            recorder: self.recorder(SourceKind::File, ""),
-            limits: LineLimits { line_bytes_max: self.config.frame_bytes_max, head_bytes_max: self.config.message_bytes_max },
-            start: self.config.multiline_start()?,
+            recorder: self.sources.recorder(SourceKind::File, ""),
+            limits: LineLimits {
+                line_bytes_max: self.sources.config.frame_bytes_max,
+                head_bytes_max: self.sources.config.message_bytes_max,
+            },
+            start: self.sources.config.multiline_start()?,
             past: self.past,
         };
         let positions = self.positions.iter().filter(|(key, _)| key.starts_with(KEY_PREFIX));
         let positions = positions.map(|(key, position)| (key.clone(), position.clone())).collect();
-        self.reread.push(Box::new(FileSet::new(patterns, spec, self.watch.clone(), positions)));
+        self.reread.push(Box::new(FileSet::new(patterns, spec, self.sources.watch.clone(), positions)));
         Ok(())
+    }
+}
+
+impl<'a> Opening<'a> {
+    fn new(config: &'a Config, watch: &'a Watch) -> Result<Self, StartError> {
+        let local_host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        Ok(Self { config, watch, hosts: config.host_rule(), local_host, zone: config.zone()? })
     }
 
     fn catching_up(&self, kind: SourceKind, name: &str) -> SourceGauge {

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Condvar, Mutex};
 
 use schemas::{LogRecord, Subject, topics};
-use stream_runtime::publish::{Cursor, Publish, PublishBatch, PublishError};
+use stream_runtime::publish::{Cursor, Open, Publish, PublishBatch, PublishError};
 
 use super::PATIENCE;
 
@@ -30,6 +30,11 @@ impl MemoryBus {
         let mut shared = self.0.0.lock().expect("not poisoned");
         shared.epoch += 1;
         Box::new(MemoryPublisher { bus: self.clone(), epoch: shared.epoch, cursor: shared.cursor.clone() })
+    }
+
+    pub(crate) fn opening(&self) -> Open {
+        let bus = self.clone();
+        Box::new(move || Ok(bus.publisher()))
     }
 
     /// From now on nothing more of the present publisher arrives, as if its process had died.

@@ -99,8 +99,8 @@ impl Rig {
 }
 
 pub(crate) fn start(bus: &MemoryBus, config: Config, data_dir: &Path, loss: &Loss) -> Result<Collector, String> {
-    let (publisher, data_dir, loss) = (bus.publisher(), data_dir.to_owned(), loss.clone());
-    let context = SourceContext { publisher, spooled: None, publish_ms: 10, data_dir, loss };
+    let (data_dir, loss) = (data_dir.to_owned(), loss.clone());
+    let context = SourceContext { publisher: bus.opening(), spooled: None, publish_ms: 10, data_dir, loss };
     <Collector as Source>::start(config, context).map_err(|error| error.to_string())
 }
 

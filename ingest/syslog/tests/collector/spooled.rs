@@ -21,7 +21,7 @@ fn a_bus_that_takes_nothing_from_files_does_not_hold_up_the_sockets() {
     files.set_full(true);
     let config = Config { tcp: listening().tcp, ..following(&[&path]) };
     let context = SourceContext {
-        publisher: files.publisher(),
+        publisher: files.opening(),
         spooled: Some(sockets.publisher()),
         publish_ms: 10,
         data_dir: folder.path().to_owned(),

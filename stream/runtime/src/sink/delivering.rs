@@ -31,7 +31,7 @@ enum Outcome {
 
 /// Dead letters for records that the sink had been done with and that were refused when they were sent later. They fill the
 /// same bucket as the others.
-fn bury<S: Sink>(owned: &mut Owned<S>, parts: &SinkParts<S>, rejecter: Rejecter<'_>, outbox: &mut Outbox) -> Result<(), WorkerError> {
+fn bury<S: Sink>(owned: &mut Owned<S>, parts: &SinkParts<S>, rejecter: &Rejecter, outbox: &mut Outbox) -> Result<(), WorkerError> {
     let at = owned.instance.at().clone();
     for refused in owned.instance.sink.take_refused() {
         let RefusedLater { offset, appended_at, key, value, headers, reject } = refused;
@@ -51,7 +51,6 @@ impl<S: Sink> SinkWorker<S> {
     /// Applies gathered broadcast records in a commit of their own.
     pub(super) fn apply_broadcasts(&mut self) -> Result<(), WorkerError> {
         self.outbox.clear();
-        let rejecter = self.rejecter();
         let mut has_applied = false;
         for (at, record) in self.gathered.records().filter(|(at, _)| self.feeds.is_open(at)) {
             let failed = |reject| WorkerError::Broadcast { at: at.clone(), offset: record.offset, reject };
@@ -72,7 +71,7 @@ impl<S: Sink> SinkWorker<S> {
             }
             if let Some(reject) = rejected {
                 self.parts.metrics.reject(&at.topic, reject.reason);
-                dead_letters::put(&record, &reject, rejecter, &mut self.outbox).map_err(failed)?;
+                dead_letters::put(&record, &reject, &self.rejecter, &mut self.outbox).map_err(failed)?;
             }
         }
         if has_applied {
@@ -175,8 +174,7 @@ impl<S: Sink> SinkWorker<S> {
     }
 
     fn hand_over(&mut self, at: &TopicPartition) -> Outcome {
-        let rejecter = self.rejecter();
-        let Self { gathered, slots, outbox, parts, poisoned, alone, first_reject, .. } = self;
+        let Self { gathered, slots, outbox, parts, rejecter, poisoned, alone, first_reject, .. } = self;
         let Some(Slot::Running(owned)) = slots.get_mut(at) else { return Outcome::Nothing };
         if owned.awaits_broadcasts || owned.rests_until.is_some() {
             return Outcome::Nothing;
@@ -237,7 +235,7 @@ impl<S: Sink> SinkWorker<S> {
     /// Tells every instance the time, once a second, and commits if that had consequences.
     pub(super) fn tick(&mut self) -> Result<(), WorkerError> {
         let now = self.now();
-        let (wall, rejecter) = ((self.parts.wall)(), self.rejecter());
+        let wall = (self.parts.wall)();
         self.outbox.clear();
         self.writes.clear();
         let is_due = |slot: &Slot<S>| match slot {
@@ -255,7 +253,7 @@ impl<S: Sink> SinkWorker<S> {
                 let next: NextOffset = owned.next;
                 let ticked = owned.instance.tick(next, wall, &mut self.outbox);
                 ticked.map_err(|reject| WorkerError::Tick { at: at.clone(), tick: wall, reject })?;
-                bury(owned, &self.parts, rejecter, &mut self.outbox)?;
+                bury(owned, &self.parts, &self.rejecter, &mut self.outbox)?;
             }
             let written = self.writes.len();
             if self.write(&at)? || self.outbox.len() > outputs {

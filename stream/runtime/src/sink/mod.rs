@@ -87,6 +87,7 @@ pub struct SinkParts<S: Sink> {
 pub struct SinkWorker<S: Sink> {
     parts: SinkParts<S>,
     spec: WorkerSpec,
+    rejecter: Rejecter,
     stop: Arc<AtomicBool>,
     session: Option<Box<dyn Session>>,
     gathered: Gathered,
@@ -135,9 +136,11 @@ impl<S: Sink> SinkWorker<S> {
         let (inputs, broadcasts) = (S::inputs(&parts.config), S::broadcasts(&parts.config));
         let spec = WorkerSpec { processor: parts.name.into(), inputs, broadcasts };
         let outbox = Outbox::new(parts.name);
+        let rejecter = Rejecter { group: parts.bus.group(parts.name), processor: parts.name, version: VERSION };
         Ok(Self {
             parts,
             spec,
+            rejecter,
             stop: Arc::new(AtomicBool::new(false)),
             session: None,
             gathered: Gathered::default(),
@@ -291,9 +294,5 @@ impl<S: Sink> SinkWorker<S> {
 
     fn id<'a>(&'a self, at: &'a TopicPartition) -> SinkId<'a> {
         SinkId { destination: &self.parts.destination, at }
-    }
-
-    fn rejecter(&self) -> Rejecter<'static> {
-        Rejecter { processor: self.parts.name, version: VERSION }
     }
 }

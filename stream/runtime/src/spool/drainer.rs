@@ -13,14 +13,10 @@ use super::{
     queue::{Peeked, Queue},
 };
 use crate::{
-    bus::BusError,
     engine::error_chain,
-    publish::{Publish, PublishError},
+    publish::{Open, Publish, PublishError},
     time::Clock,
 };
-
-/// Opens a publisher of the spool's source.
-pub type Open = Box<dyn FnMut() -> Result<Box<dyn Publish>, BusError> + Send>;
 
 /// Bytes that go out at once: enough to make up for the cost of a transaction when much waits.
 const PUBLISH_BYTES: usize = 1 << 20;

@@ -28,7 +28,6 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-pub use self::drainer::Open;
 use self::{
     drainer::{Drainer, Next},
     queue::Queue,
@@ -37,7 +36,7 @@ use crate::{
     bus::BusError,
     loss::Loss,
     metrics::SourceMetrics,
-    publish::{Cursor, Publish, PublishBatch, PublishError},
+    publish::{Cursor, Open, Publish, PublishBatch, PublishError},
     time::{Clock, SystemClock},
 };
 

@@ -13,7 +13,7 @@ pub enum WorkerError {
     Bus(#[from] BusError),
     #[error(transparent)]
     DamagedState(#[from] DamagedState),
-    #[error("configuration: {0}")]
+    #[error(transparent)]
     Config(#[from] ConfigError),
     #[error("state of {at} cannot be read or written")]
     State { at: TopicPartition, source: StateError },

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use stream_core::{Applied, Offset, Processor, Reject, TopicPartition};
 
-use super::{Slot, Worker, WorkerError, context, rejecter};
+use super::{Slot, Worker, WorkerError, context};
 use crate::{
     dead_letters,
     metrics::{AbortCause, BatchTime},
@@ -67,7 +67,7 @@ impl<P: Processor> Worker<P> {
             }
             if let Some(reject) = rejected {
                 self.metrics.reject(&at.topic, reject.reason);
-                dead_letters::put(&record, &reject, rejecter::<P>(), &mut self.outbox).map_err(|reject| WorkerError::Broadcast {
+                dead_letters::put(&record, &reject, &self.rejecter, &mut self.outbox).map_err(|reject| WorkerError::Broadcast {
                     at: at.clone(),
                     offset: record.offset,
                     reject,
@@ -142,7 +142,7 @@ impl<P: Processor> Worker<P> {
 
     fn process_batch(&mut self, from: usize, touched: &mut BTreeMap<TopicPartition, u32>) -> Outcome {
         let deadline = self.clock.monotonic() + Duration::from_millis(self.settings.batch.process_ms_max);
-        let Self { gathered, slots, outbox, poisoned, settings, metrics, first_reject, clock, .. } = self;
+        let Self { gathered, slots, outbox, rejecter, poisoned, settings, metrics, first_reject, clock, .. } = self;
         let mut index = from;
         for (at, record) in gathered.records().skip(from) {
             index += 1;
@@ -180,7 +180,7 @@ impl<P: Processor> Worker<P> {
                     if owned.bucket.is_empty() {
                         first_reject.insert(at.clone(), (record.offset, reject.clone()));
                     }
-                    let put = dead_letters::put(&record, &reject, rejecter::<P>(), outbox);
+                    let put = dead_letters::put(&record, &reject, rejecter, outbox);
                     if owned.bucket.reject(&settings.dlq) || put.is_err() {
                         let (offset, reject) = first_reject.get(at).cloned().unwrap_or((record.offset, put.err().unwrap_or(reject)));
                         return Outcome::Stopped(WorkerError::TooManyRejects { at: at.clone(), offset, reject });
