@@ -196,7 +196,7 @@ pub const TOPICS: &[Topic] = &[
         name: ALERTS,
         class: Class::Alerts,
         key: "fingerprint",
-        written_by: &["drain", "matrix-profile", "runtime"],
+        written_by: &["drain", "incident", "matrix-profile", "runtime"],
         read_by: &["incident", "console", "notifier", "anyone"],
         about: "alerts (JSON, CloudEvents headers)",
     },

@@ -52,6 +52,7 @@ mod processor;
 mod record;
 mod sighting;
 mod story;
+mod vigil;
 #[cfg(test)]
 mod testing;
 
@@ -63,3 +64,4 @@ pub use mention::{Mention, mentions};
 pub use processor::IncidentProcessor;
 pub use sighting::{Layer, Sighting};
 pub use story::{Ending, Line, Member, Story};
+pub use vigil::Vigil;
