@@ -52,9 +52,9 @@ mod processor;
 mod record;
 mod sighting;
 mod story;
-mod vigil;
 #[cfg(test)]
 mod testing;
+mod vigil;
 
 pub use book::IncidentBook;
 pub use config::{Config, Weights};

@@ -2,8 +2,8 @@
 
 use schemas::{Alert, EventTime, Heartbeat, Incident, Model, Subject, cloudevents, topics};
 use stream_core::{
-    AlertBook, ConfigError, HeaderBuffer, Lateness, Outbox, Processor, Record, Reject, RejectReason, SnapshotReader, SnapshotWriter, StateError,
-    TopicName, TopicPartition,
+    AlertBook, ConfigError, HeaderBuffer, Lateness, Outbox, Processor, Record, Reject, RejectReason, SnapshotReader, SnapshotWriter,
+    StateError, TopicName, TopicPartition, config_hash,
 };
 
 use crate::{
@@ -55,7 +55,7 @@ impl Processor for IncidentProcessor {
     fn new(config: &Config, at: &TopicPartition) -> Result<Self, ConfigError> {
         config.validate()?;
         let duty = if is_vigil(at) {
-            Duty::Vigil { vigil: Vigil::default(), alerts: AlertBook::new(model()) }
+            Duty::Vigil { vigil: Vigil::default(), alerts: AlertBook::new(model(config)) }
         } else {
             Duty::Stories { book: IncidentBook::new(config), topic: topics::INCIDENTS.into() }
         };
@@ -108,7 +108,7 @@ impl Processor for IncidentProcessor {
             return Err(StateError::Version { found: r.state_version, expected: STATE_VERSION });
         }
         let duty = if is_vigil(at) {
-            Duty::Vigil { vigil: r.get::<Vigil>(vigil::SECTION)?.restored(config)?, alerts: AlertBook::restore(r, model())? }
+            Duty::Vigil { vigil: r.get::<Vigil>(vigil::SECTION)?.restored(config)?, alerts: AlertBook::restore(r, model(config))? }
         } else {
             Duty::Stories { book: r.get::<IncidentBook>(SECTION)?.restored(config)?, topic: topics::INCIDENTS.into() }
         };
@@ -120,8 +120,9 @@ fn is_vigil(at: &TopicPartition) -> bool {
     at.topic.as_str() == topics::HOST_HEARTBEATS
 }
 
-fn model() -> Model {
-    Model { name: "heartbeat".into(), version: "1".into() }
+fn model(config: &Config) -> Model {
+    let version = env!("CARGO_PKG_VERSION").into();
+    Model { name: IncidentProcessor::NAME.into(), version, config_hash: format!("{:016x}", config_hash(config)) }
 }
 
 fn tell(incidents: &[Incident], topic: &TopicName, out: &mut Outbox) -> Result<(), Reject> {

@@ -70,7 +70,10 @@ impl Vigil {
     /// From a snapshot, which another configuration may have written.
     pub(crate) fn restored(mut self, config: &Config) -> Result<Self, StateError> {
         if self.receivers.len() > RECEIVERS_MAX {
-            return Err(StateError::Damaged { section: SECTION.into(), detail: format!("{} receivers, at most {RECEIVERS_MAX} are possible", self.receivers.len()) });
+            return Err(StateError::Damaged {
+                section: SECTION.into(),
+                detail: format!("{} receivers, at most {RECEIVERS_MAX} are possible", self.receivers.len()),
+            });
         }
         self.leave_room(config.names_max);
         Ok(self)
@@ -93,7 +96,8 @@ impl Vigil {
     pub fn on_heartbeat(&mut self, heartbeat: &Heartbeat, config: &Config, book: &mut AlertBook, out: &mut Outbox) -> Result<(), Reject> {
         for (field, name) in [("name", &heartbeat.name), ("receiver", &heartbeat.receiver)] {
             if !(1..=NAME_BYTES_MAX).contains(&name.len()) || name.chars().any(char::is_control) {
-                let problem = format!("{field}: expected 1 to {NAME_BYTES_MAX} bytes without control characters, found {} bytes", name.len());
+                let problem =
+                    format!("{field}: expected 1 to {NAME_BYTES_MAX} bytes without control characters, found {} bytes", name.len());
                 return Err(Reject::new(RejectReason::InvalidField, problem));
             }
         }
@@ -181,8 +185,11 @@ impl Vigil {
         let expected: Vec<(&String, &Watched)> = self.names.iter().filter(|(name, watched)| is_missed(name, watched)).collect();
         let count = expected.len();
         let is_silent = |watched: &Watched| now.millis_since(watched.last_pulse.max(since)) >= config.silent_ms;
-        let silent: Vec<AlertDraft> =
-            expected.into_iter().filter(|(_, watched)| is_silent(watched)).map(|(name, watched)| silent(name, watched, now, config)).collect();
+        let silent: Vec<AlertDraft> = expected
+            .into_iter()
+            .filter(|(_, watched)| is_silent(watched))
+            .map(|(name, watched)| silent(name, watched, now, config))
+            .collect();
         if silent.is_empty() || (HUSH_MS..config.silent_ms).contains(&hush_ms) {
             return Ok(());
         }
