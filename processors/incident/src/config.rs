@@ -69,7 +69,7 @@ pub struct Weights {
     pub precedes: f64,
     /// For each thing whose alerts name this one.
     pub named: f64,
-    /// Factor of a thing whose own alerts name another that is in trouble, or that others name too.
+    /// Share that an alert keeps if it names another that is in trouble, or that several name; the rest passes to that one.
     pub blames: f64,
     /// For each further host on which a service says the same.
     pub spread: f64,
@@ -96,7 +96,19 @@ impl Default for Config {
             pulses_min: 10,
             names_max: 20_000,
             machine_programs: list(&["kernel", "ipmievd", "mcelog", "mdadm", "multipathd", "rasdaemon", "smartd", "thermald"]),
-            host_programs: list(&["auditd", "chronyd", "cron", "dbus-daemon", "init", "ntpd", "systemd"]),
+            host_programs: list(&[
+                "auditd",
+                "chronyd",
+                "cron",
+                "dbus-daemon",
+                "init",
+                "ntpd",
+                "sshd",
+                "su",
+                "sudo",
+                "systemd",
+                "systemd-logind",
+            ]),
             weights: Weights::default(),
         }
     }

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Counts up when the meaning of the snapshot changes.
-const STATE_VERSION: u16 = 1;
+const STATE_VERSION: u16 = 2;
 
 /// One instance. It must see all alerts, or all heartbeats, so their topics have one partition each.
 pub struct IncidentProcessor {
