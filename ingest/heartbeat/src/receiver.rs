@@ -160,9 +160,17 @@ impl Receiver {
         let register = Arc::new(Mutex::new(Register::new(&name, run, config.limits())));
         let (hearing, publishing) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicBool::new(true)));
         let (mut addresses, mut ears) = (Vec::new(), Vec::new());
+        let is_asked_for = config.udp != Config::default().udp;
         for &address in &config.udp {
             let listen = |source| StartError::Listen { address, source };
-            let socket = UdpSocket::bind(address).map_err(listen)?;
+            let socket = match UdpSocket::bind(address) {
+                Ok(socket) => socket,
+                Err(source) if is_asked_for => return Err(listen(source)),
+                Err(error) => {
+                    tracing::warn!(%address, %error, "no heartbeats can be heard there");
+                    continue;
+                }
+            };
             socket.set_read_timeout(Some(LOOK)).map_err(listen)?;
             addresses.push(socket.local_addr().map_err(listen)?);
             let ear = Ear { socket, key: key.clone(), register: Arc::clone(&register), loss: loss.clone() };
@@ -257,7 +265,8 @@ impl Mouth {
         loop {
             // Looked at first, so that what was heard before the end is said.
             let is_last = !awake.load(Ordering::Relaxed);
-            let due = lock(&self.register).due(wall_clock().micros());
+            let now_us = wall_clock().micros();
+            let due = if is_last { lock(&self.register).rest(now_us) } else { lock(&self.register).due(now_us) };
             self.say(&due);
             match self.publish() {
                 Ok(()) if is_last => return,

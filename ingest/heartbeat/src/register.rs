@@ -168,6 +168,12 @@ impl Register {
         due
     }
 
+    /// What has been heard and not been said, by a receiver that ends.
+    pub fn rest(&mut self, now_us: i64) -> Vec<Heartbeat> {
+        self.names.values_mut().for_each(|entry| entry.due_us = now_us);
+        self.due(now_us)
+    }
+
     fn listening(&mut self, now_us: i64) -> Heartbeat {
         Heartbeat {
             name: self.receiver.clone(),

@@ -96,6 +96,17 @@ fn the_receiver_says_that_it_hears_although_nobody_speaks() {
     assert_eq!((listening.kind, listening.pulses, listening.last_pulse), (HeartbeatKind::Listening, 1, Some(10 * SECOND)));
 }
 
+#[test]
+fn a_receiver_that_ends_says_what_it_heard() {
+    let mut register = register();
+    for sequence in 1..=4 {
+        register.hear(&pulse("a", 1, sequence), 0).expect("is heard");
+    }
+    register.due(0);
+    let rest = register.rest(SECOND);
+    assert_eq!((kinds(&rest), rest[0].pulses), (vec![HeartbeatKind::Summary], 3));
+}
+
 proptest! {
     /// Whatever is lost, doubled or put out of order on the way: each pulse counts once, and numbers that never came are missing.
     #[test]
