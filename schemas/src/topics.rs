@@ -205,7 +205,7 @@ pub const TOPICS: &[Topic] = &[
         class: Class::Alerts,
         key: "incident id",
         written_by: &["incident"],
-        read_by: &["console", "anyone"],
+        read_by: &["console", "notifier", "anyone"],
         about: "alerts of one story together, with what probably caused them (JSON, CloudEvents headers)",
     },
     Topic {

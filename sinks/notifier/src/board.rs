@@ -30,8 +30,10 @@ pub struct Standing {
     pub firing: u64,
     /// Alerts held back, by silence.
     pub silenced: BTreeMap<String, u64>,
-    /// Alerts held back because an incident's cause had been told.
+    /// Alerts held back because an incident's cause explains them.
     pub inhibited: u64,
+    /// Alerts held back because the incident that they are of was told.
+    pub folded: u64,
     /// Alerts that no route brings here.
     pub elsewhere: u64,
     /// Told alerts that had to be forgotten to make room.

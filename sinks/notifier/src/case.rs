@@ -21,6 +21,9 @@ pub struct Case {
     pub heard_at: EventTime,
     /// Its group, where there are groups.
     pub group: Option<String>,
+    /// When its words may be told, where there are none; kept in a section of its own.
+    #[serde(skip)]
+    pub due: Option<EventTime>,
 }
 
 /// What became of a word.
@@ -56,6 +59,11 @@ impl Case {
             self.words.drain(..2);
         }
         Taken::News
+    }
+
+    /// Where its words stand among those of others, if there are any.
+    pub fn turn(&self) -> Option<(EventTime, u64)> {
+        self.words.front().map(|word| (self.due.unwrap_or(EventTime::MIN), word.offset))
     }
 
     /// Takes away the words up to an offset, since they were told or refused. Returns them.

@@ -34,6 +34,9 @@ pub struct Config {
     pub group_wait_ms: i64,
     /// The least time between two messages about one group, unless severity rises. Five minutes, as in Alertmanager.
     pub group_interval_ms: i64,
+    /// How long an alert waits for the incident that speaks for it, where incidents are told. Eight seconds: `incident` tells at
+    /// most every five of each, and it takes its time. The incident itself waits for nothing.
+    pub incident_wait_ms: i64,
     /// The watchdog is sent only while no part is further behind than this many records.
     pub watchdog_lag_max: u64,
     /// Which alerts go where: the first that matches wins. Without any, every alert goes to every destination.
@@ -72,6 +75,7 @@ impl Default for Config {
             group_by: ["host", "name"].map(String::from).into(),
             group_wait_ms: 10_000,
             group_interval_ms: 300_000,
+            incident_wait_ms: 8_000,
             watchdog_lag_max: 10_000,
             routes: Vec::new(),
             alertmanager: BTreeMap::new(),
@@ -89,6 +93,17 @@ impl Default for Config {
     }
 }
 
+/// What is told of a story of many alerts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Tell {
+    /// Its incident, as one alert that gets worse and ends; an alert that no incident speaks for is told itself.
+    Incidents,
+    /// Its alerts, less those that its cause explains.
+    #[default]
+    Alerts,
+}
+
 /// One of `[[notifier.routes]]`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -103,6 +118,10 @@ pub struct RouteConfig {
     /// Whether the routes behind it are asked too.
     #[serde(rename = "continue")]
     pub goes_on: bool,
+    /// What is told of a story this way; without, what suits the destination: Alertmanager, PagerDuty, Slack, e-mail and webhooks
+    /// are told incidents, Keep, files and the console every alert.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tell: Option<Tell>,
     /// As in `[notifier]`, for what goes this way.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub group_by: Option<Vec<String>>,
@@ -150,6 +169,7 @@ impl Config {
             }
             destination.check(&key)?;
         }
+        check_wait(SECTION, "incident_wait_ms", self.incident_wait_ms)?;
         check_grouping(SECTION, &self.group_by, self.group_wait_ms, self.group_interval_ms)?;
         for (index, route) in self.routes.iter().enumerate() {
             let key = format!("{SECTION}.routes[{index}]");
@@ -168,12 +188,15 @@ fn check_grouping(key: &str, group_by: &[String], wait_ms: i64, interval_ms: i64
     if group_by.len() > GROUP_BY_MAX {
         return Err(wrong(format!("{key}.group_by"), format!("at most {GROUP_BY_MAX} names"), group_by.len()));
     }
-    for (name, millis) in [("group_wait_ms", wait_ms), ("group_interval_ms", interval_ms)] {
-        if !(0..=86_400_000).contains(&millis) {
-            return Err(wrong(format!("{key}.{name}"), "0 to 86,400,000: at most a day", millis));
-        }
+    check_wait(key, "group_wait_ms", wait_ms)?;
+    check_wait(key, "group_interval_ms", interval_ms)
+}
+
+fn check_wait(key: &str, name: &str, millis: i64) -> Result<(), ConfigError> {
+    if (0..=86_400_000).contains(&millis) {
+        return Ok(());
     }
-    Ok(())
+    Err(wrong(format!("{key}.{name}"), "0 to 86,400,000: at most a day", millis))
 }
 
 /// A value that cannot be meant.
@@ -220,6 +243,7 @@ mod tests {
             (refusal(|config| config.routes[1].times = vec!["mon".into()]), "notifier.routes"),
             (refusal(|config| config.group_wait_ms = -1), "notifier.group_wait_ms"),
             (refusal(|config| config.routes[1].group_interval_ms = Some(i64::MAX)), "notifier.routes[1].group_interval_ms"),
+            (refusal(|config| config.incident_wait_ms = -1), "notifier.incident_wait_ms"),
             (refusal(|config| config.group_by = vec![String::new(); 9]), "notifier.group_by"),
             (refusal(|config| _ = config.console.insert("ops".into(), ConsoleConfig::default())), "notifier.slack.ops"),
             (refusal(|config| config.slack.values_mut().for_each(|slack| slack.url = Secret::new("https://x"))), "notifier.slack.ops.url"),

@@ -28,6 +28,9 @@ pub const BYTES_MAX: usize = 32 << 20;
 /// An alert that has not been heard of for this long is not said to fire any more: processors repeat theirs every 5 minutes.
 const STALE_MS: i64 = 15 * 60_000;
 
+/// Where words stand among those of other alerts: when they are due, and their offset.
+type Turn = (EventTime, u64);
+
 /// How a destination wants to be told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Manner {
@@ -53,8 +56,8 @@ pub struct Desk {
     manner: Manner,
     cases: BTreeMap<String, Case>,
     groups: BTreeMap<String, Group>,
-    /// Where there are no groups: first words that wait, by offset.
-    queue: BTreeSet<(u64, String)>,
+    /// Where there are no groups: first words that wait, by when they are due and by offset.
+    queue: BTreeSet<(Turn, String)>,
     /// Up to this offset one alert is told at a time, since a request of several was refused.
     alone_to: Option<u64>,
     bytes: usize,
@@ -113,17 +116,36 @@ impl Desk {
         }
     }
 
+    /// An alert is still heard of, if it is known.
+    pub fn hear(&mut self, fingerprint: &str, now: EventTime) {
+        self.cases.get_mut(fingerprint).into_iter().for_each(|case| case.heard_at = now);
+    }
+
     /// Takes a word.
     pub fn take(&mut self, word: Word, alert: &Alert, grouping: &Grouping, now: EventTime) {
+        self.take_as(word, alert, grouping, now, self.manner.repeats);
+    }
+
+    /// Takes a word that is to be told even if it is no worse than what was told.
+    pub fn take_growth(&mut self, word: Word, alert: &Alert, grouping: &Grouping, now: EventTime) {
+        self.take_as(word, alert, grouping, now, true);
+    }
+
+    fn take_as(&mut self, word: Word, alert: &Alert, grouping: &Grouping, now: EventTime, repeats: bool) {
         let fingerprint = &alert.fingerprint;
         let case = self.cases.entry(fingerprint.clone()).or_default();
-        let (before, first) = (case.bytes(), case.words.front().map(|word| word.offset));
+        let (before, first) = (case.bytes(), case.turn());
         case.heard_at = now;
         if self.manner.groups && case.is_empty() {
             case.group = None;
         }
         let (severity, is_firing) = (word.severity, word.is_firing());
-        let taken = case.take(word, self.manner.repeats);
+        if case.words.is_empty() {
+            // What has been told itself goes on itself.
+            let wait_ms = if case.told.is_some() { 0 } else { grouping.wait_ms_min };
+            case.due = Some(now.plus_millis(wait_ms));
+        }
+        let taken = case.take(word, repeats);
         self.bytes = (self.bytes + case.bytes()).saturating_sub(before);
         if taken == Taken::Repeat {
             return;
@@ -135,14 +157,13 @@ impl Desk {
             group.pending.insert(fingerprint.clone());
             group.schedule(severity, is_firing, grouping, now);
         } else {
-            let now_first = case.words.front().map(|word| word.offset);
-            requeue(&mut self.queue, fingerprint, first, now_first);
+            requeue(&mut self.queue, fingerprint, first, case.turn());
         }
     }
 
     /// Whether something is due.
     pub fn is_due(&self, now: EventTime) -> bool {
-        !self.queue.is_empty() || self.due_group(now).is_some()
+        self.queue.first().is_some_and(|((due, _), _)| *due <= now) || self.due_group(now).is_some()
     }
 
     /// The group that is told next: the worst, then the one that has waited longest.
@@ -157,14 +178,24 @@ impl Desk {
     }
 
     /// The next message; none if nothing is due. Beginnings that `is_withheld` names are dropped, with their ends.
-    pub fn next(&mut self, now: EventTime, redactor: &Redactor, mut is_withheld: impl FnMut(&Alert) -> bool) -> Option<Notification> {
+    pub fn next(
+        &mut self,
+        now: EventTime,
+        redactor: &Redactor,
+        mut is_withheld: impl FnMut(&Word, &Alert) -> bool,
+    ) -> Option<Notification> {
         loop {
             let group = self.due_group(now).cloned();
             let wanted = match &group {
                 Some(key) => self.in_order(&self.groups.get(key)?.pending),
-                None if self.queue.is_empty() => return None,
-                None => self.queue.iter().map(|(_, fingerprint)| fingerprint.clone()).take(self.in_one()).collect(),
+                None => {
+                    let due = self.queue.iter().take_while(|((due, _), _)| *due <= now);
+                    due.map(|(_, fingerprint)| fingerprint.clone()).take(self.in_one()).collect()
+                }
             };
+            if wanted.is_empty() {
+                return None;
+            }
             for fingerprint in &wanted {
                 self.drop_withheld(fingerprint, &mut is_withheld);
             }
@@ -193,7 +224,7 @@ impl Desk {
 
     /// Alerts of the next request.
     fn in_one(&self) -> usize {
-        let first = self.queue.first().map_or(0, |(offset, _)| *offset);
+        let first = self.queue.first().map_or(0, |((_, offset), _)| *offset);
         if self.alone_to.is_some_and(|to| first <= to) { 1 } else { self.manner.alerts_max }
     }
 
@@ -209,15 +240,15 @@ impl Desk {
         all.into_iter().cloned().collect()
     }
 
-    fn drop_withheld(&mut self, fingerprint: &str, is_withheld: &mut impl FnMut(&Alert) -> bool) {
+    fn drop_withheld(&mut self, fingerprint: &str, is_withheld: &mut impl FnMut(&Word, &Alert) -> bool) {
         let Some(case) = self.cases.get_mut(fingerprint) else { return };
-        let (before, first) = (case.bytes(), case.words.front().map(|word| word.offset));
+        let (before, first) = (case.bytes(), case.turn());
         loop {
             if case.drop_orphan() {
                 continue;
             }
             let Some(word) = case.words.front().filter(|word| word.is_firing()) else { break };
-            if !word.alert().is_some_and(|alert| is_withheld(&alert)) {
+            if !word.alert().is_some_and(|alert| is_withheld(word, &alert)) {
                 break;
             }
             case.words.pop_front();
@@ -226,9 +257,9 @@ impl Desk {
     }
 
     /// Brings what follows from a case in line with it.
-    fn after_change(&mut self, fingerprint: &str, bytes_before: usize, first_before: Option<u64>) {
+    fn after_change(&mut self, fingerprint: &str, bytes_before: usize, first_before: Option<Turn>) {
         let Some(case) = self.cases.get(fingerprint) else { return };
-        let (bytes, first, is_firing) = (case.bytes(), case.words.front().map(|word| word.offset), case.told.is_some());
+        let (bytes, first, is_firing) = (case.bytes(), case.turn(), case.told.is_some());
         self.bytes = (self.bytes + bytes).saturating_sub(bytes_before);
         if first != first_before && case.group.is_none() {
             requeue(&mut self.queue, fingerprint, first_before, first);
@@ -305,7 +336,7 @@ impl Desk {
         for entry in notification.news() {
             let fingerprint = &entry.alert.fingerprint;
             let Some(case) = self.cases.get_mut(fingerprint) else { continue };
-            let (before, first) = (case.bytes(), case.words.front().map(|word| word.offset));
+            let (before, first) = (case.bytes(), case.turn());
             if let Some(last) = case.settle(entry.offset).pop() {
                 case.told = last.is_firing().then(|| last.told());
             }
@@ -325,7 +356,7 @@ impl Desk {
         for entry in notification.news() {
             let fingerprint = &entry.alert.fingerprint;
             let Some(case) = self.cases.get_mut(fingerprint) else { continue };
-            let (before, first) = (case.bytes(), case.words.front().map(|word| word.offset));
+            let (before, first) = (case.bytes(), case.turn());
             refused.extend(case.settle(entry.offset).into_iter().map(|word| word.refused(reject.clone())));
             self.after_change(fingerprint, before, first);
         }
@@ -355,11 +386,11 @@ impl Desk {
 }
 
 /// The first word of an alert is another one, or there is none any more.
-fn requeue(queue: &mut BTreeSet<(u64, String)>, fingerprint: &str, before: Option<u64>, now: Option<u64>) {
-    if let Some(offset) = before {
-        queue.remove(&(offset, fingerprint.into()));
+fn requeue(queue: &mut BTreeSet<(Turn, String)>, fingerprint: &str, before: Option<Turn>, now: Option<Turn>) {
+    if let Some(turn) = before {
+        queue.remove(&(turn, fingerprint.into()));
     }
-    queue.extend(now.map(|offset| (offset, fingerprint.to_owned())));
+    queue.extend(now.map(|turn| (turn, fingerprint.to_owned())));
 }
 
 fn again(word: &Word, redactor: &Redactor) -> Option<Entry> {

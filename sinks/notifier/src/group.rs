@@ -36,8 +36,7 @@ impl Group {
     /// Something of this severity is to be told; `is_firing` unless it is an end.
     pub fn schedule(&mut self, severity: Severity, is_firing: bool, grouping: &Grouping, now: EventTime) {
         self.interval_ms = grouping.interval_ms;
-        let wait_ms = if severity == Severity::Critical { 0 } else { grouping.wait_ms };
-        let after_wait = now.plus_millis(wait_ms);
+        let after_wait = now.plus_millis(grouping.wait_ms_of(severity));
         let is_worse = is_firing && self.severity.is_none_or(|told| severity > told);
         let at = match self.told_at.map(|told_at| told_at.plus_millis(grouping.interval_ms)) {
             Some(regular) if regular > now && !is_worse => regular,
@@ -67,7 +66,7 @@ mod tests {
     use super::*;
 
     fn grouping() -> Grouping {
-        Grouping { by: vec![], wait_ms: 10_000, interval_ms: 300_000 }
+        Grouping { wait_ms: 10_000, interval_ms: 300_000, ..Grouping::at_once() }
     }
 
     fn at(seconds: i64) -> EventTime {

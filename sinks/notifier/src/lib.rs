@@ -1,6 +1,6 @@
 //! Alerts to people: few of them, in the right place, in time.
 //!
-//! A [`Notifier`] is a sink of `alerts.v1` with one consumer group for each destination. [`Routes`] say which alerts go where,
+//! A [`Notifier`] is a sink of `alerts.v1` and `incidents.v1` with one consumer group for each destination. [`Routes`] say which alerts go where,
 //! [`Silences`] and [`Incidents`] hold back what need not be told, and a [`Desk`] remembers what is to be told and what was:
 //! groups wait for company and are told at most once in an interval unless it gets worse; of each alert the order is kept.
 //! [`payload`] turns a [`Notification`] into what each kind of destination understands, with nothing in it that would be
@@ -28,6 +28,7 @@ pub mod config;
 mod courier;
 mod delivery;
 mod desk;
+mod discretion;
 mod group;
 mod inhibition;
 mod matcher;
@@ -40,6 +41,7 @@ mod process;
 mod route;
 mod secret;
 mod silence;
+mod story;
 mod vitals;
 mod watchdog;
 mod window;
@@ -48,13 +50,13 @@ mod word;
 #[cfg(feature = "binary")]
 pub use api::{Trial, routes};
 pub use board::{Board, Standing};
-pub use config::{Config, Destination, SECTION};
+pub use config::{Config, Destination, SECTION, Tell};
 #[cfg(feature = "binary")]
 pub use courier::Courier;
 pub use delivery::{Delivery, Failure};
 pub use desk::{Counts, Desk, Manner};
 pub use group::Group;
-pub use inhibition::{Incidents, OpenIncident};
+pub use inhibition::{Incidents, News, OpenIncident};
 pub use matcher::{Matcher, MatcherError};
 pub use notification::{About, Entry, Notification, group_key};
 pub use notifier::Notifier;
@@ -64,6 +66,7 @@ pub use process::{prepare, read};
 pub use route::{Condition, Grouping, Routes, Step};
 pub use secret::{Secret, SecretError};
 pub use silence::Silences;
+pub use story::{LABEL as INCIDENT_LABEL, NAME as INCIDENT_NAME};
 pub use vitals::Vitals;
 pub use watchdog::{NAME as WATCHDOG_NAME, alive, trial};
 pub use window::{Window, WindowError};

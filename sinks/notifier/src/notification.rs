@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use schemas::{Alert, AlertStatus, EventTime, Severity};
 
+use crate::story;
+
 /// What one request tells.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Notification {
@@ -76,6 +78,12 @@ impl Notification {
     pub fn title(&self) -> String {
         let status = self.status();
         let counted: Vec<_> = self.last_words().into_iter().filter(|entry| entry.alert.status == status).collect();
+        if let [only] = counted.as_slice()
+            && story::is_told_by(&only.alert)
+        {
+            let mark = if status == AlertStatus::Firing { "INCIDENT" } else { "RESOLVED" };
+            return format!("[{mark}] {}", only.alert.message);
+        }
         let names = distinct(counted.iter().map(|entry| entry.alert.name.as_str()));
         let hosts = distinct(counted.iter().filter_map(|entry| entry.alert.labels.get("host")).map(String::as_str));
         let on = if hosts.is_empty() { String::new() } else { format!(" on {hosts}") };

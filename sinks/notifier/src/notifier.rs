@@ -18,12 +18,12 @@ use crate::{
     config::{Config, wrong},
     delivery::{Delivery, Failure},
     desk::{Desk, Manner},
-    inhibition::Incidents,
+    discretion::Discretion,
     notification::Notification,
     patience::Patience,
-    route::Routes,
+    route::Grouping,
     silence::Silences,
-    watchdog,
+    story, watchdog,
     word::Word,
 };
 
@@ -38,14 +38,12 @@ const FULL_PAUSE: Duration = Duration::from_secs(1);
 pub struct Notifier<D> {
     config: Config,
     destination: String,
-    routes: Routes,
     manner: Manner,
     requests_max: usize,
     watchdog_ms: Option<i64>,
     delivery: D,
     desk: Desk,
-    silences: Silences,
-    incidents: Incidents,
+    discretion: Discretion,
     patience: Patience,
     refused: Vec<RefusedLater>,
     is_pressed: bool,
@@ -62,7 +60,7 @@ impl<D: Delivery> Notifier<D> {
         let destination = destinations.get(id.destination).ok_or_else(unknown)?;
         let manner = destination.manner();
         Ok(Self {
-            routes: Routes::new(config)?,
+            discretion: Discretion::new(config, id.destination)?,
             delivery: D::open(config, id.destination)?,
             desk: Desk::new(manner),
             manner,
@@ -71,8 +69,6 @@ impl<D: Delivery> Notifier<D> {
             standing: Standing { kind: destination.kind().into(), ..Standing::default() },
             destination: id.destination.into(),
             config: config.clone(),
-            silences: Silences::default(),
-            incidents: Incidents::default(),
             patience: Patience::default(),
             refused: Vec::new(),
             is_pressed: false,
@@ -85,17 +81,20 @@ impl<D: Delivery> Notifier<D> {
     /// Puts a record on the desk, if it is to be told here.
     fn consider(&mut self, record: &Record<'_>, now: EventTime) -> Result<(), Reject> {
         let Some((word, alert)) = Word::read(record)? else { return Ok(()) };
-        let grouping = match self.routes.to(&self.destination, &alert, now) {
+        let grouping = match self.discretion.way(&alert, now) {
             Some(grouping) => grouping.clone(),
             // The end of what was told is told, wherever its way leads by now.
-            None if !word.is_firing() && self.desk.knows(&alert.fingerprint) => crate::route::Grouping::at_once(),
+            None if !word.is_firing() && self.desk.knows(&alert.fingerprint) => Grouping::at_once(),
             None => {
                 self.standing.elsewhere += 1;
                 return Ok(());
             }
         };
+        if let Some((incident, _)) = self.discretion.speaker(&word, &alert, now) {
+            self.desk.hear(incident, now);
+        }
         let is_held = if word.is_firing() {
-            is_withheld(&alert, &self.silences, &self.incidents, now, &mut self.standing)
+            self.discretion.withholds(&word, &alert, now, &mut self.standing)
         } else {
             !self.desk.knows(&alert.fingerprint)
         };
@@ -105,6 +104,10 @@ impl<D: Delivery> Notifier<D> {
         Ok(())
     }
 
+    fn brief(&mut self, now: EventTime) {
+        self.discretion.brief(&mut self.desk, now, &mut self.standing);
+    }
+
     /// Delivers what is due, as far as one commit may carry.
     fn flush(&mut self, now: EventTime) {
         self.is_pressed = false;
@@ -112,8 +115,9 @@ impl<D: Delivery> Notifier<D> {
             if self.patience.rests_until(now).is_some() {
                 return;
             }
-            let Self { desk, silences, incidents, standing, config, .. } = self;
-            let next = desk.next(now, &config.redactor, |alert| is_withheld(alert, silences, incidents, now, standing));
+            let Self { desk, discretion, standing, config, .. } = self;
+            discretion.incidents.look(|id| desk.knows(id));
+            let next = desk.next(now, &config.redactor, |word, alert| discretion.withholds(word, alert, now, standing));
             let Some(notification) = next else { return };
             match self.send(&notification, now) {
                 Ok(()) => self.desk.told(&notification, now),
@@ -123,7 +127,10 @@ impl<D: Delivery> Notifier<D> {
                     let reject = Reject::new(RejectReason::Refused, why);
                     let refused = self.desk.refused(&notification, &reject, now);
                     self.standing.refused += refused.len() as u64;
-                    self.refused.extend(refused);
+                    // An incident has no record on the topic of alerts that could become a dead letter; its alerts are told.
+                    if !notification.news().any(|entry| story::is_told_by(&entry.alert)) {
+                        self.refused.extend(refused);
+                    }
                 }
             }
         }
@@ -199,17 +206,6 @@ impl<D: Delivery> Notifier<D> {
     }
 }
 
-/// Whether a beginning is not to be told, counted.
-fn is_withheld(alert: &Alert, silences: &Silences, incidents: &Incidents, now: EventTime, standing: &mut Standing) -> bool {
-    if let Some(silence) = silences.over(alert, now) {
-        *standing.silenced.entry(silence.id.clone()).or_default() += 1;
-        return true;
-    }
-    let is_inhibited = incidents.over(alert).is_some();
-    standing.inhibited += u64::from(is_inhibited);
-    is_inhibited
-}
-
 impl<D: Delivery> Sink for Notifier<D> {
     type Config = Config;
     const NAME: &'static str = "notifier";
@@ -224,7 +220,7 @@ impl<D: Delivery> Sink for Notifier<D> {
     }
 
     fn broadcasts(_: &Config) -> Vec<TopicName> {
-        vec![topics::CONTROL_SILENCES.into()]
+        vec![topics::CONTROL_SILENCES.into(), topics::INCIDENTS.into()]
     }
 
     fn batch_records_max(_: &Config, _: &str) -> usize {
@@ -245,6 +241,7 @@ impl<D: Delivery> Sink for Notifier<D> {
         if let Some(rest) = self.rest(now) {
             return Err(rest);
         }
+        self.brief(now);
         while self.desk.makes_room() {
             let Some(record) = batch.take(out) else { break };
             self.consider(&record, now)?;
@@ -260,11 +257,15 @@ impl<D: Delivery> Sink for Notifier<D> {
     }
 
     fn on_broadcast(&mut self, record: Record<'_>) -> Result<(), Reject> {
-        self.silences.apply(record.key, record.value)
+        if record.topic.as_str() == topics::INCIDENTS {
+            return self.discretion.hear(&record);
+        }
+        self.discretion.silences.apply(record.key, record.value)
     }
 
     fn on_tick(&mut self, now: EventTime, _: &mut Outbox) -> Result<(), Reject> {
-        self.silences.prune(now);
+        self.discretion.silences.prune(now);
+        self.brief(now);
         self.desk.prune(now);
         self.flush(now);
         self.resend(now);
@@ -282,15 +283,15 @@ impl<D: Delivery> Sink for Notifier<D> {
     }
 
     fn snapshot(&self, w: &mut SnapshotWriter) -> Result<(), StateError> {
-        w.put("silences", &self.silences.iter().collect::<Vec<_>>())?;
-        w.put("incidents", &self.incidents)?;
+        w.put("silences", &self.discretion.silences.iter().collect::<Vec<_>>())?;
+        w.put("incidents", &self.discretion.incidents)?;
         self.desk.snapshot(w)
     }
 
     fn restore(r: &SnapshotReader<'_>, config: &Config, id: SinkId<'_>) -> Result<Self, StateError> {
         let mut this = Self::open(config, id).map_err(|error| StateError::Config(error.to_string()))?;
-        this.silences = Silences::restored(r.get("silences")?);
-        this.incidents = r.get("incidents")?;
+        this.discretion.silences = Silences::restored(r.get("silences")?);
+        this.discretion.incidents = r.get("incidents")?;
         this.desk = Desk::restore(r, this.manner)?;
         Ok(this)
     }

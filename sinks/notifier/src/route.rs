@@ -1,12 +1,13 @@
 //! Which alerts go where: a list of routes, the first that takes an alert wins, one with `continue` lets the next be asked too.
 
-use schemas::{Alert, EventTime};
+use schemas::{Alert, EventTime, Severity};
 use serde::Serialize;
 use stream_core::ConfigError;
 
 use crate::{
-    config::{Config, RouteConfig, SECTION, wrong},
+    config::{Config, Destination, RouteConfig, SECTION, Tell, wrong},
     matcher::{Matcher, parse_all},
+    story,
     window::Window,
 };
 
@@ -17,14 +18,28 @@ pub struct Grouping {
     pub by: Vec<String>,
     /// How long they wait for company.
     pub wait_ms: i64,
+    /// How long they wait in any case, also those that are critical or go each for itself: for the incident that speaks for them.
+    pub wait_ms_min: i64,
     /// The least time between two messages.
     pub interval_ms: i64,
+    /// What is told of a story.
+    pub tell: Tell,
 }
 
 impl Grouping {
     /// Alerts that no route puts together any more.
     pub fn at_once() -> Self {
-        Self { by: Vec::new(), wait_ms: 0, interval_ms: 0 }
+        Self { by: Vec::new(), wait_ms: 0, wait_ms_min: 0, interval_ms: 0, tell: Tell::Alerts }
+    }
+
+    /// The way of the incidents of this way: each for itself, and nothing to wait for.
+    pub fn of_incidents(&self) -> Self {
+        Self { by: vec![story::LABEL.into()], wait_ms: 0, wait_ms_min: 0, ..self.clone() }
+    }
+
+    /// How long something of this severity waits.
+    pub fn wait_ms_of(&self, severity: Severity) -> i64 {
+        if severity == Severity::Critical { self.wait_ms_min } else { self.wait_ms.max(self.wait_ms_min) }
     }
 }
 
@@ -36,9 +51,9 @@ pub struct Routes(Vec<Route>);
 struct Route {
     matchers: Vec<Matcher>,
     times: Vec<Window>,
-    to: Vec<String>,
+    /// Destinations, and what each is told.
+    to: Vec<(String, Grouping)>,
     goes_on: bool,
-    grouping: Grouping,
 }
 
 /// What one route made of an alert.
@@ -88,13 +103,14 @@ impl Routes {
 
     /// How an alert that goes to a destination is put together with others; none if it does not go there.
     pub fn to(&self, destination: &str, alert: &Alert, now: EventTime) -> Option<&Grouping> {
-        self.taken(alert, now).find(|route| route.to.iter().any(|to| to == destination)).map(|route| &route.grouping)
+        let mut ways = self.taken(alert, now).flat_map(|route| &route.to);
+        ways.find(|(to, _)| to == destination).map(|(_, grouping)| grouping)
     }
 
     /// All destinations of an alert, in order.
     pub fn destinations(&self, alert: &Alert, now: EventTime) -> Vec<&str> {
         let mut all = Vec::new();
-        for to in self.taken(alert, now).flat_map(|route| &route.to) {
+        for (to, _) in self.taken(alert, now).flat_map(|route| &route.to) {
             if !all.contains(&to.as_str()) {
                 all.push(to.as_str());
             }
@@ -112,7 +128,7 @@ impl Routes {
         let mut asked = true;
         let explain = |(number, route): (usize, &Route)| {
             let takes = route.takes(alert, now);
-            let step = Step { route: number, takes, because: route.conditions(alert, now), to: route.to.clone(), asked };
+            let step = Step { route: number, takes, because: route.conditions(alert, now), to: route.names(), asked };
             asked &= !takes || route.goes_on;
             step
         };
@@ -126,12 +142,24 @@ impl Route {
         let matchers = parse_all(&route.matchers).map_err(|error| wrong(key("match"), error.expected, error.found))?;
         let windows = route.times.iter().map(|text| text.parse::<Window>());
         let times = windows.collect::<Result<_, _>>().map_err(|error| wrong(key("times"), error.expected, error.found))?;
-        let grouping = Grouping {
-            by: route.group_by.unwrap_or_else(|| config.group_by.clone()),
-            wait_ms: route.group_wait_ms.unwrap_or(config.group_wait_ms),
-            interval_ms: route.group_interval_ms.unwrap_or(config.group_interval_ms),
+        let destinations = config.destinations();
+        let way = |to: String| {
+            let own = destinations.get(to.as_str()).map(Destination::tell);
+            let tell = route.tell.or(own).unwrap_or_default();
+            let grouping = Grouping {
+                by: route.group_by.clone().unwrap_or_else(|| config.group_by.clone()),
+                wait_ms: route.group_wait_ms.unwrap_or(config.group_wait_ms),
+                wait_ms_min: if tell == Tell::Incidents { config.incident_wait_ms } else { 0 },
+                interval_ms: route.group_interval_ms.unwrap_or(config.group_interval_ms),
+                tell,
+            };
+            (to, grouping)
         };
-        Ok(Self { matchers, times, to: route.to, goes_on: route.goes_on, grouping })
+        Ok(Self { matchers, times, to: route.to.iter().cloned().map(way).collect(), goes_on: route.goes_on })
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.to.iter().map(|(name, _)| name.clone()).collect()
     }
 
     fn takes(&self, alert: &Alert, now: EventTime) -> bool {
@@ -217,8 +245,10 @@ mod tests {
         let own = RouteConfig { group_by: Some(vec!["service".into()]), group_wait_ms: Some(1), ..route(&["host=web"], &["chat"]) };
         let routes = routes(vec![own, route(&[], &["chat"])]);
         let grouping = |host| routes.to("chat", &alert(Severity::Low, host), NOW).cloned().expect("goes there");
-        assert_eq!(grouping("web"), Grouping { by: vec!["service".into()], wait_ms: 1, interval_ms: 300_000 });
-        assert_eq!(grouping("db"), Grouping { by: vec!["host".into(), "name".into()], wait_ms: 10_000, interval_ms: 300_000 });
+        let by = vec!["host".into(), "name".into()];
+        let usual = Grouping { by, wait_ms: 10_000, wait_ms_min: 0, interval_ms: 300_000, tell: Tell::Alerts };
+        assert_eq!(grouping("web"), Grouping { by: vec!["service".into()], wait_ms: 1, ..usual.clone() });
+        assert_eq!(grouping("db"), usual);
     }
 
     #[test]

@@ -48,6 +48,15 @@ impl Word {
         Ok(Some((word, alert)))
     }
 
+    /// An incident that its record tells, as an alert.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn of_incident(record: &Record<'_>, alert: &Alert) -> Result<Self, serde_json::Error> {
+        let (offset, appended_at, value) = (record.offset.0, record.appended_at, serde_json::to_vec(alert)?);
+        Ok(Self { offset, appended_at, status: alert.status, severity: alert.severity, key: None, headers: Vec::new(), value })
+    }
+
     /// Whether the trouble lasts.
     pub fn is_firing(&self) -> bool {
         self.status == AlertStatus::Firing

@@ -41,7 +41,8 @@ impl Scene {
         };
         self.offset += 1;
         let (word, alert) = Word::read(&record).expect("is an alert").expect("has a value");
-        let grouping = Grouping { by: vec!["host".into(), "name".into()], wait_ms: 10_000, interval_ms: 300_000 };
+        let by = vec!["host".into(), "name".into()];
+        let grouping = Grouping { by, wait_ms: 10_000, interval_ms: 300_000, ..Grouping::at_once() };
         self.desk.take(word, &alert, &grouping, at(seconds));
     }
 
@@ -54,7 +55,7 @@ impl Scene {
     }
 
     fn next(&mut self, seconds: i64) -> Option<Notification> {
-        self.desk.next(at(seconds), &Redactor::default(), |_| false)
+        self.desk.next(at(seconds), &Redactor::default(), |_, _| false)
     }
 
     /// Tells all that is due; the news of each message as `device status`.
@@ -112,7 +113,7 @@ fn an_end_is_told_after_its_beginning_and_only_if_that_was_told() {
     scene.ends("web", "a", 5);
     assert_eq!(scene.tells(10), [["a firing", "a resolved"]]);
     scene.fires("web", "b", Severity::Warning, 400);
-    let withheld = scene.desk.next(at(410), &Redactor::default(), |_| true);
+    let withheld = scene.desk.next(at(410), &Redactor::default(), |_, _| true);
     assert_eq!(withheld, None);
     scene.ends("web", "b", 420);
     assert!(scene.tells(1_000).is_empty());

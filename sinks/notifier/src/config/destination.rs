@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use stream_core::ConfigError;
 
-use super::wrong;
+use super::{Tell, wrong};
 use crate::{desk::Manner, secret::Secret};
 
 /// `[notifier.alertmanager.<name>]`.
@@ -191,6 +191,15 @@ impl Destination<'_> {
             Self::Keep(_) => Manner { alerts_max: 1, groups: false, repeats: true, ..Manner::default() },
             Self::Pagerduty(_) => Manner { alerts_max: 1, groups: false, ..Manner::default() },
             Self::Email(_) | Self::Slack(_) | Self::Webhook(_) => Manner::default(),
+        }
+    }
+
+    /// What it is told of a story, if its route says nothing: people get one page, archives and inboxes that fold alerts
+    /// themselves get all.
+    pub fn tell(&self) -> Tell {
+        match self {
+            Self::Alertmanager(_) | Self::Email(_) | Self::Pagerduty(_) | Self::Slack(_) | Self::Webhook(_) => Tell::Incidents,
+            Self::Console(_) | Self::File(_) | Self::Keep(_) => Tell::Alerts,
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use schemas::EventTime;
 use stream_core::{SnapshotReader, SnapshotWriter, StateError};
 
 use super::{Case, Desk, Group, Manner};
@@ -17,6 +18,10 @@ fn section(bucket: usize) -> String {
     format!("cases/{bucket:02}")
 }
 
+fn due_section(bucket: usize) -> String {
+    format!("dues/{bucket:02}")
+}
+
 impl Desk {
     /// Writes it.
     ///
@@ -30,6 +35,13 @@ impl Desk {
         }
         for (number, cases) in buckets.iter().enumerate().filter(|(_, cases)| !cases.is_empty()) {
             w.put(&section(number), cases)?;
+            let due = |(fingerprint, case): &(&String, &Case)| {
+                case.due.filter(|_| !case.words.is_empty()).map(|due| ((*fingerprint).clone(), due))
+            };
+            let dues: Vec<_> = cases.iter().filter_map(due).collect();
+            if !self.manner.groups && !dues.is_empty() {
+                w.put(&due_section(number), &dues)?;
+            }
         }
         Ok(())
     }
@@ -44,6 +56,11 @@ impl Desk {
         for number in 0..BUCKETS {
             if r.section(&section(number)).is_some() {
                 this.cases.extend(r.get::<Vec<(String, Case)>>(&section(number))?);
+            }
+            if r.section(&due_section(number)).is_some() {
+                for (fingerprint, due) in r.get::<Vec<(String, EventTime)>>(&due_section(number))? {
+                    this.cases.get_mut(&fingerprint).into_iter().for_each(|case| case.due = Some(due));
+                }
             }
         }
         this.bytes = this.cases.values().map(Case::bytes).sum();
@@ -61,7 +78,7 @@ impl Desk {
                 // A destination may have had no groups until today, or may have none from today on.
                 None => {
                     case.group = None;
-                    ungrouped.extend(case.words.front().map(|word| (word.offset, fingerprint.clone())));
+                    ungrouped.extend(case.turn().map(|turn| (turn, fingerprint.clone())));
                 }
             }
         }
