@@ -1,12 +1,12 @@
 //! The collector's own process, killed with `kill -9` at random moments and started again, with real senders and files.
 
-#[path = "rsyslogd/mod.rs"]
+mod files;
+mod relp;
+#[path = "../rsyslogd/mod.rs"]
 mod rsyslogd;
+mod sender;
 
-use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
-use std::io::Write;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -16,9 +16,7 @@ use stream_core::{NextOffset, Partition, TopicPartition};
 use stream_runtime::embedded::EmbeddedBus;
 use stream_runtime::gathered::Gathered;
 use stream_runtime::inspect::{Inspect, ReadLimits};
-use stream_runtime::time::{Clock, SystemClock, wall_clock};
-
-use rsyslogd::{Rsyslogd, has_module, ready};
+use stream_runtime::time::{Clock, SystemClock};
 
 const PATIENCE: Duration = Duration::from_secs(240);
 
@@ -85,12 +83,13 @@ impl Collector {
     }
 
     /// Runs undisturbed until nothing is `missing`, looking now and then: each life is longer than the last, since on a busy
-    /// machine a short one is over before a sender has come back.
-    fn settle(&mut self, missing: impl Fn(&[LogRecord]) -> Vec<String>) -> Vec<LogRecord> {
+    /// machine a short one is over before a sender has come back. At the start of each, `remind` may give a sender a reason.
+    fn settle(&mut self, mut remind: impl FnMut(), missing: impl Fn(&[LogRecord]) -> Vec<String>) -> Vec<LogRecord> {
         let begun = SystemClock.monotonic();
         let mut life = Duration::from_millis(1_500);
         loop {
             self.start();
+            remind();
             SystemClock.sleep(life);
             life = life * 3 / 2;
             let records = self.stop_and_read();
@@ -113,77 +112,7 @@ impl Drop for Collector {
     }
 }
 
+/// A file to be added to.
 fn append(path: &Path) -> fs::File {
     OpenOptions::new().create(true).append(true).open(path).expect("opens")
-}
-
-/// rsyslogd keeps a message until it is answered, and an answer means that it is on the bus. So whatever dies, each line
-/// arrives. What was on its way when the connection broke comes again: that is counted and shown.
-#[test]
-fn relp_from_a_real_rsyslogd_loses_nothing_when_the_receiver_is_killed() {
-    const KILLS: usize = 20;
-    const LINES_PER_ROUND: usize = 500;
-    if Command::new("rsyslogd").arg("-v").stdout(Stdio::null()).status().is_err() || !has_module("omrelp") {
-        let _ = writeln!(std::io::stderr(), "SKIPPED: rsyslogd with its module omrelp not installed");
-        return;
-    }
-    let port = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address").port();
-    let mut collector = Collector::new(&format!("relp = [\"127.0.0.1:{port}\"]"));
-    let folder = tempfile::tempdir().expect("a folder");
-    let input = folder.path().join("input.log");
-    let mut file = append(&input);
-    let relay =
-        Rsyslogd::start(folder.path(), &input, &ready("62-nephoscope-relp.conf", &[("port=\"2514\"", &format!("port=\"{port}\""))]));
-    for round in 0..KILLS {
-        for n in 0..LINES_PER_ROUND {
-            writeln!(file, "line {} of round {round}", round * LINES_PER_ROUND + n).expect("writes");
-        }
-        collector.live_and_be_killed();
-    }
-    let count = |records: &[LogRecord]| {
-        let mut seen = BTreeMap::<String, usize>::new();
-        for record in records.iter().filter(|record| record.app_name.as_deref() == Some("relay")) {
-            *seen.entry(record.message().to_owned()).or_default() += 1;
-        }
-        seen
-    };
-    let expected: Vec<String> = (0..KILLS * LINES_PER_ROUND).map(|n| format!("line {n} of round {}", n / LINES_PER_ROUND)).collect();
-    let records = collector.settle(|records| {
-        let seen = count(records);
-        expected.iter().filter(|line| !seen.contains_key(*line)).cloned().collect()
-    });
-    let seen = count(&records);
-    assert_eq!(seen.len(), expected.len(), "each line arrived, and nothing else");
-    let doubled: usize = seen.values().map(|times| times - 1).sum();
-    println!("{KILLS} kills, {} lines from rsyslogd: none lost, {doubled} doubled", seen.len());
-    drop(relay);
-}
-
-/// A message of several lines is one record, whole, once: the cursor never stands within one.
-#[test]
-fn messages_of_several_lines_arrive_once_and_whole_through_kills() {
-    const KILLS: usize = 25;
-    const MESSAGES_PER_ROUND: usize = 40;
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().join("app.log");
-    let mut collector = Collector::new(&format!("files = [\"{}\"]\nmultiline.start = '^\\d{{4}}-'", path.display()));
-    let mut file = append(&path);
-    let mut expected = Vec::new();
-    for _ in 0..KILLS {
-        for _ in 0..MESSAGES_PER_ROUND {
-            let n = expected.len();
-            let text: Vec<String> =
-                std::iter::once(format!("request {n} failed")).chain((0..n % 5).map(|k| format!("\tat frame {k} of {n}"))).collect();
-            let text = text.join("\n");
-            writeln!(file, "{} h app: {text}", wall_clock()).expect("writes");
-            expected.push(text);
-        }
-        collector.live_and_be_killed();
-    }
-    writeln!(file, "{} h app: the end", wall_clock()).expect("writes");
-    expected.push("the end".into());
-    let records = collector.settle(|records| expected.iter().skip(records.len()).cloned().collect());
-    let texts: Vec<&str> = records.iter().map(LogRecord::message).collect();
-    assert_eq!(texts, expected);
-    println!("{KILLS} kills, {} messages of several lines: none lost, none doubled, none torn", expected.len());
 }
