@@ -30,7 +30,7 @@ fn messages_of_several_lines_arrive_once_and_whole_through_kills() {
     }
     writeln!(file, "{} h app: the end", wall_clock()).expect("writes");
     expected.push("the end".into());
-    let records = collector.settle(|| {}, |records| expected.iter().skip(records.len()).cloned().collect());
+    let records = collector.settle(Collector::start, |records| expected.iter().skip(records.len()).cloned().collect());
     let texts: Vec<&str> = records.iter().map(LogRecord::message).collect();
     assert_eq!(texts, expected);
     println!("{KILLS} kills, {} messages of several lines: none lost, none doubled, none torn", expected.len());

@@ -1,6 +1,10 @@
 //! The collector's own process, killed with `kill -9` at random moments and started again, with real senders and files.
 
+#[path = "../collector/bus.rs"]
+#[allow(dead_code, reason = "only its publishers are needed here")]
+mod bus;
 mod files;
+mod handed_over;
 mod relp;
 #[path = "../rsyslogd/mod.rs"]
 mod rsyslogd;
@@ -18,7 +22,10 @@ use stream_runtime::gathered::Gathered;
 use stream_runtime::inspect::{Inspect, ReadLimits};
 use stream_runtime::time::{Clock, SystemClock};
 
+const PROGRAM: &str = env!("CARGO_BIN_EXE_nephoscope-syslog");
 const PATIENCE: Duration = Duration::from_secs(240);
+/// Long enough to start and to take what waits, on a machine that has nothing else to do.
+const LIFE: Duration = Duration::from_millis(300);
 
 /// A collector's folder: configuration, data, and the process while it runs.
 struct Collector {
@@ -30,10 +37,16 @@ struct Collector {
 impl Collector {
     /// `section`: of `[syslog]`, beside what switches everything else off.
     fn new(section: &str) -> Self {
+        Self::on("", section)
+    }
+
+    /// The same on another bus, which `bus` says.
+    fn on(bus: &str, section: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let config = format!(
-            "[listen]\nadmin = \"127.0.0.1:0\"\n[syslog]\nsources = \"listed\"\nudp = []\ntcp = []\nunix = []\ntimezone = \"UTC\"\n{section}\n"
-        );
+        let is_set = |key: &&str| section.lines().any(|line| line.starts_with(&format!("{key} = ")));
+        let off: String = ["udp", "tcp", "unix"].iter().filter(|key| !is_set(key)).map(|key| format!("{key} = []\n")).collect();
+        let config =
+            format!("[listen]\nadmin = \"127.0.0.1:0\"\n{bus}[syslog]\nsources = \"listed\"\ntimezone = \"UTC\"\n{off}{section}\n");
         fs::write(folder.path().join("n.toml"), config).expect("writes");
         Self { folder, child: None, seed: 0x5eed }
     }
@@ -42,14 +55,15 @@ impl Collector {
         self.folder.path().join("data")
     }
 
+    fn arguments(&self) -> [String; 4] {
+        let (config, data) = (self.folder.path().join("n.toml"), self.data());
+        ["--config".into(), config.display().to_string(), "--data-dir".into(), data.display().to_string()]
+    }
+
     fn start(&mut self) {
-        let child = Command::new(env!("CARGO_BIN_EXE_nephoscope-syslog"))
-            .args(["--config", &self.folder.path().join("n.toml").display().to_string()])
-            .args(["--data-dir", &self.data().display().to_string()])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn();
-        self.child = Some(child.expect("starts"));
+        let mut command = Command::new(PROGRAM);
+        command.args(self.arguments()).stdout(Stdio::null()).stderr(Stdio::null());
+        self.child = Some(command.spawn().expect("starts"));
     }
 
     /// Lives for a random while, then dies without a word.
@@ -62,11 +76,15 @@ impl Collector {
         child.wait().expect("is gone");
     }
 
-    /// Ends it in order, and reads what is on the bus.
-    fn stop_and_read(&mut self) -> Vec<LogRecord> {
+    fn stop(&mut self) {
         let mut child = self.child.take().expect("runs");
         rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::TERM).expect("is told");
         child.wait().expect("ends");
+    }
+
+    /// Ends it in order, and reads what is on the bus.
+    fn stop_and_read(&mut self) -> Vec<LogRecord> {
+        self.stop();
         let bus = EmbeddedBus::open_read_only(&self.data()).expect("opens");
         let at = TopicPartition::new(&topics::LOGS_RAW.into(), Partition(0));
         let limits = ReadLimits { records_max: 10_000, bytes_max: 16 << 20, wait: Duration::ZERO };
@@ -82,14 +100,13 @@ impl Collector {
         }
     }
 
-    /// Runs undisturbed until nothing is `missing`, looking now and then: each life is longer than the last, since on a busy
-    /// machine a short one is over before a sender has come back. At the start of each, `remind` may give a sender a reason.
-    fn settle(&mut self, mut remind: impl FnMut(), missing: impl Fn(&[LogRecord]) -> Vec<String>) -> Vec<LogRecord> {
+    /// Is started again and again, and left alone, until nothing is `missing`: each life is longer than the last, since on a busy
+    /// machine a short one is over before a sender has come back.
+    fn settle(&mut self, mut start: impl FnMut(&mut Self), missing: impl Fn(&[LogRecord]) -> Vec<String>) -> Vec<LogRecord> {
         let begun = SystemClock.monotonic();
-        let mut life = Duration::from_millis(1_500);
+        let mut life = LIFE;
         loop {
-            self.start();
-            remind();
+            start(self);
             SystemClock.sleep(life);
             life = life * 3 / 2;
             let records = self.stop_and_read();
