@@ -40,7 +40,7 @@ pub struct Played {
 }
 
 enum Event {
-    Line { record: LogRecord, truth: Option<String> },
+    Line { record: Box<LogRecord>, truth: Option<String> },
     Alert { alert: Box<Alert>, truth: String },
 }
 
@@ -129,7 +129,7 @@ fn events(story: &Story) -> Vec<(EventTime, usize, Event)> {
             raw: message.into_bytes(),
             ..LogRecord::default()
         };
-        events.push((at, n, Event::Line { record, truth: truth.cloned() }));
+        events.push((at, n, Event::Line { record: Box::new(record), truth: truth.cloned() }));
     };
     let mut hosts: Vec<&String> = story.hosts().collect();
     hosts.sort();
