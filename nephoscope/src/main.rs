@@ -24,6 +24,7 @@ use stream_runtime::config::ConfigFileError;
 const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
+    syslog::collector::take_over_sockets();
     match commands::run(cli::Cli::parse()) {
         Ok(code) => code,
         // `nephoscope tail logs | head` has what it wanted.

@@ -90,6 +90,11 @@ struct Source {
     last_seen: Option<i64>,
     records: u64,
     drops: u64,
+    #[serde(default)]
+    truncated: u64,
+    /// Connections, by cause.
+    #[serde(default)]
+    refusals: BTreeMap<String, u64>,
 }
 
 /// Shows the status once, or again and again. Fails if nothing runs or a stage has stopped.
@@ -222,6 +227,7 @@ fn print_sources(sources: &[Source], now: EventTime, out: &mut Output) -> anyhow
     }
     if !table.is_empty() {
         out.table(&table)?;
+        print_refusals(&seen, out)?;
         out.line("")?;
     }
     if !blind.is_empty() {
@@ -230,6 +236,21 @@ fn print_sources(sources: &[Source], now: EventTime, out: &mut Output) -> anyhow
             out.line(format!("{} ({}): {}", plain(&source.name), plain(&source.kind).to_lowercase(), plain(&source.reason)))?;
         }
         out.line("")?;
+    }
+    Ok(())
+}
+
+/// Who was not let in, or sent home, and what was cut: by the name of the limit or the fault, which is its name in the metrics too.
+fn print_refusals(sources: &[&Source], out: &mut Output) -> anyhow::Result<()> {
+    for source in sources {
+        let name = plain(&source.name);
+        if !source.refusals.is_empty() {
+            let causes: Vec<_> = source.refusals.iter().map(|(cause, times)| format!("{} {}", count(*times), plain(cause))).collect();
+            out.line(styled(WARN, format!("{name} refused or ended connections: {}", causes.join(", "))))?;
+        }
+        if source.truncated > 0 {
+            out.line(styled(WARN, format!("{name} cut {} lines to message_bytes_max", count(source.truncated))))?;
+        }
     }
     Ok(())
 }

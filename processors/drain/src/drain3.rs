@@ -7,6 +7,7 @@
 
 mod branches;
 mod ini;
+mod leaf;
 mod masks;
 mod reference;
 mod rule;
@@ -19,6 +20,7 @@ use hashlink::LruCache;
 use crate::tree::Hasher;
 use branches::{Branches, Number, Place, Shape};
 pub use ini::{Drain3Error, Drain3Mask, Drain3Settings};
+use leaf::Sight;
 use masks::{Bounds, Masked, Masks};
 pub(crate) use reference::Reference;
 
@@ -58,6 +60,7 @@ pub struct Drain3 {
     /// Clusters so far.
     counter: Number,
     line: Masked,
+    sight: Sight,
 }
 
 /// Where a line went.
@@ -128,6 +131,7 @@ impl Drain3 {
             branches: Branches::new(bounds.nodes_max, bounds.templates_bytes_max.saturating_mul(2)),
             counter: 0,
             line: Masked::default(),
+            sight: Sight::default(),
         })
     }
 
@@ -145,6 +149,7 @@ impl Drain3 {
             branches: Branches::new(self.bounds.nodes_max, self.bounds.templates_bytes_max.saturating_mul(2)),
             counter: 0,
             line: Masked::default(),
+            sight: Sight::default(),
         }
     }
 
@@ -158,12 +163,10 @@ impl Drain3 {
     /// `TemplateMiner.match`: the cluster whose template a line fits as it is. Nothing changes, not even who was used last.
     pub fn matches(&mut self, line: &str, search: Drain3Search) -> Option<u64> {
         self.masks.read(line, &self.bounds, &mut self.line);
-        let leaf = || self.best_of(self.leaf(), 1.0, true);
-        let all = || self.best_of(&self.branches.of_count(self.line.len()), 1.0, true);
         match search {
-            Drain3Search::Leaf => leaf(),
-            Drain3Search::LeafThenAll => leaf().or_else(all),
-            Drain3Search::All => all(),
+            Drain3Search::Leaf => self.best_of_leaf(1.0, true),
+            Drain3Search::LeafThenAll => self.best_of_leaf(1.0, true).or_else(|| self.best_of_all()),
+            Drain3Search::All => self.best_of_all(),
         }
     }
 
@@ -182,8 +185,8 @@ impl Drain3 {
     /// The cluster for the line that has been read.
     fn assign(&mut self, may: May) -> Option<Assignment> {
         let found = match may {
-            May::Look => self.best_of(self.leaf(), 1.0, true),
-            _ => self.best_of(self.leaf(), self.sim_th, false),
+            May::Look => self.best_of_leaf(1.0, true),
+            _ => self.best_of_leaf(self.sim_th, false),
         };
         match found {
             Some(number) => {
@@ -192,10 +195,13 @@ impl Drain3 {
                 cluster.size += 1;
                 let mut change = Drain3Change::None;
                 if may != May::Look {
-                    for (token, theirs) in cluster.tokens.iter_mut().zip(line.tokens()) {
+                    for (position, (token, theirs)) in cluster.tokens.iter_mut().zip(line.tokens()).enumerate() {
                         if **token != *theirs && **token != *param {
                             self.bytes = self.bytes.saturating_sub(cost(token, param) - cost(param, param));
                             *token = param.into();
+                            if let Some(leaf) = self.branches.leaf_at(cluster.leaf) {
+                                leaf.widen(number, position);
+                            }
                             change = Drain3Change::Changed;
                         }
                     }
@@ -225,45 +231,108 @@ impl Drain3 {
         }
         let is_value = |token: &str| self.values_branch && Masks::has_digit(token);
         let leaf = self.branches.grow(tokens.len(), self.line.tokens(), &self.shape, is_value);
-        self.branches.put(leaf, self.counter);
         self.clusters.insert(self.counter, Cluster { tokens, size: 1, leaf });
+        self.put(self.counter);
         Assignment { cluster: self.counter, change: Drain3Change::Created, evicted }
+    }
+
+    /// Puts a cluster into its leaf; if it cannot stand there, says how many tokens it has.
+    fn put(&mut self, number: Number) -> Option<usize> {
+        let cluster = self.clusters.peek(&number)?;
+        let leaf = self.branches.leaf_at(cluster.leaf)?;
+        if !leaf.takes(cluster.tokens.len()) {
+            return Some(cluster.tokens.len());
+        }
+        leaf.push(number, &cluster.tokens, &self.masks.param);
+        None
     }
 
     fn evict(&mut self) -> Option<Number> {
         let (number, cluster) = self.clusters.remove_lru()?;
-        self.branches.take(cluster.leaf, number);
+        if let Some(leaf) = self.branches.leaf_at(cluster.leaf) {
+            leaf.remove(number);
+        }
         self.bytes = self.bytes.saturating_sub(cluster.tokens.iter().map(|token| cost(token, &self.masks.param)).sum());
         Some(number)
     }
 
-    fn leaf(&self) -> &[Number] {
-        self.branches.leaf(self.line.len(), self.line.tokens(), &self.shape).unwrap_or_default()
-    }
-
-    /// The most similar of `numbers`; of equals the one with more parameters, then the first. `None` below `sim_th`.
-    fn best_of(&self, numbers: &[Number], sim_th: f64, params_count: bool) -> Option<Number> {
-        let mut best: Option<(usize, usize, Number)> = None;
-        let length = self.line.len();
-        for number in numbers {
-            let Some(cluster) = self.clusters.peek(number) else { continue };
-            let (mut equal, mut params) = (0, 0);
-            for (token, theirs) in cluster.tokens.iter().zip(self.line.tokens()) {
-                if **token == *self.masks.param {
-                    params += 1;
-                } else if **token == *theirs {
-                    equal += 1;
-                }
+    /// The most similar cluster of the line's leaf; of equals the one with more parameters, then the first. `None` below `sim_th`.
+    fn best_of_leaf(&mut self, sim_th: f64, params_count: bool) -> Option<Number> {
+        let Self { branches, clusters, line, masks, shape, sight, .. } = self;
+        let leaf = branches.leaf(line.len(), line.tokens(), shape)?;
+        let mut best = Best::new(line.len(), sim_th);
+        if leaf.numbers().len() < FEW {
+            for number in leaf.numbers() {
+                best.consider(*number, likeness(clusters.peek(number), line, &masks.param, params_count));
             }
-            equal += if params_count { params } else { 0 };
-            if best.is_none_or(|(most, of_them, _)| (equal, params) > (most, of_them)) {
-                best = Some((equal, params, *number));
+            return best.number();
+        }
+        for (number, agreeing, params) in sight.of(leaf, line.tokens()) {
+            let equal_max = agreeing + if params_count { params } else { 0 };
+            if best.may_yield(equal_max, params) {
+                best.consider(number, likeness(clusters.peek(&number), line, &masks.param, params_count));
             }
         }
-        let (equal, _, number) = best?;
-        // The one cluster without tokens fits by its count alone.
-        let similarity = if length == 0 { 1.0 } else { equal as f64 / length as f64 };
-        (length == 0 || similarity >= sim_th).then_some(number)
+        best.number()
+    }
+
+    /// The same of all clusters with as many tokens as the line, where only a template that fits as it is counts.
+    fn best_of_all(&self) -> Option<Number> {
+        let mut best = Best::new(self.line.len(), 1.0);
+        for number in self.branches.of_count(self.line.len()) {
+            best.consider(number, likeness(self.clusters.peek(&number), &self.line, &self.masks.param, true));
+        }
+        best.number()
+    }
+}
+
+/// Below so many clusters a leaf is compared as it is.
+const FEW: usize = 8;
+
+/// How many tokens are equal, and how many of the template's are parameters.
+fn likeness(cluster: Option<&Cluster>, line: &Masked, param: &str, params_count: bool) -> Option<(usize, usize)> {
+    let (mut equal, mut params) = (0, 0);
+    for (token, theirs) in cluster?.tokens.iter().zip(line.tokens()) {
+        if **token == *param {
+            params += 1;
+        } else if **token == *theirs {
+            equal += 1;
+        }
+    }
+    Some((equal + if params_count { params } else { 0 }, params))
+}
+
+/// The most similar cluster so far.
+struct Best {
+    found: Option<(usize, usize, Number)>,
+    length: usize,
+    sim_th: f64,
+}
+
+impl Best {
+    fn new(length: usize, sim_th: f64) -> Self {
+        Self { found: None, length, sim_th }
+    }
+
+    /// Could a cluster with at most so many equal tokens, and so many parameters, be better, and good enough?
+    fn may_yield(&self, equal_max: usize, params: usize) -> bool {
+        self.found.is_none_or(|(most, of_them, _)| (equal_max, params) > (most, of_them)) && self.is_enough(equal_max)
+    }
+
+    fn consider(&mut self, number: Number, likeness: Option<(usize, usize)>) {
+        let Some((equal, params)) = likeness else { return };
+        if self.found.is_none_or(|(most, of_them, _)| (equal, params) > (most, of_them)) {
+            self.found = Some((equal, params, number));
+        }
+    }
+
+    /// The one cluster without tokens fits by its count alone.
+    fn is_enough(&self, equal: usize) -> bool {
+        self.length == 0 || equal as f64 / self.length as f64 >= self.sim_th
+    }
+
+    fn number(&self) -> Option<Number> {
+        self.found.filter(|(equal, ..)| self.is_enough(*equal)).map(|(.., number)| number)
     }
 }
 

@@ -14,16 +14,22 @@ const FOLDER: &str = "deploy/systemd";
 /// Beyond this `systemd-analyze security` calls a service more than a little exposed; in tenths, as it takes the threshold.
 const EXPOSURE_MAX: &str = "30";
 
-fn units() -> Vec<(String, String, Unit)> {
+/// The files with such an ending, sorted.
+fn names(ending: &str) -> Vec<String> {
     let files = fs::read_dir(root().join(FOLDER)).expect("is there").map(|file| file.expect("is read").file_name());
-    let mut names: Vec<String> = files.map(|name| name.into_string().expect("is text")).collect();
+    let mut names: Vec<String> = files.map(|name| name.into_string().expect("is text")).filter(|name| name.ends_with(ending)).collect();
     names.sort();
+    names
+}
+
+/// The services.
+fn units() -> Vec<(String, String, Unit)> {
     let unit = |name: String| {
         let text = read(&format!("{FOLDER}/{name}")).expect("is read");
         let unit = Unit::parse(&name, &text).expect("is a unit");
         (name, text, unit)
     };
-    names.into_iter().map(unit).collect()
+    names(".service").into_iter().map(unit).collect()
 }
 
 #[test]
@@ -73,32 +79,37 @@ fn every_setting_in_a_unit_is_one_of_its_program() {
 fn systemd_accepts_them_and_finds_little_exposed() {
     let Some(analyze) = tools::find("systemd-analyze", "systemd", FOLDER) else { return };
     let folder = tempfile::tempdir().expect("a folder");
-    let mut names = Vec::new();
+    let mut services = Vec::new();
     for (name, text, _) in units() {
         // The programs need not be installed where the tests run.
         fs::write(folder.path().join(&name), text.replace("/usr/local/bin/", "/bin/true ")).expect("writes");
-        names.push(name);
+        services.push(name);
     }
-    let arguments = |first: &[&'static str]| first.iter().copied().chain(names.iter().map(String::as_str)).collect::<Vec<_>>();
+    let sockets = names(".socket");
+    for name in &sockets {
+        fs::copy(root().join(FOLDER).join(name), folder.path().join(name)).expect("copies");
+    }
+    let all = || services.iter().chain(&sockets).map(String::as_str);
+    let arguments = |first: &[&'static str]| first.iter().copied().chain(all()).collect::<Vec<_>>();
     let verdict = tools::run(&analyze, &arguments(&["verify", "--man=no"]), folder.path()).expect("runs");
     assert!(verdict.is_good && verdict.text.is_empty(), "{}", verdict.text);
 
     let security = ["security", "--offline=true", "--no-pager", "--threshold", EXPOSURE_MAX];
-    for name in &names {
+    for name in &services {
         let verdict = tools::run(&analyze, &[&security[..], &[name]].concat(), folder.path()).expect("runs");
         assert!(verdict.is_good, "{}", verdict.text);
         println!("{}", verdict.text.lines().rfind(|line| line.contains("Overall exposure")).unwrap_or("no exposure was printed").trim());
     }
 
     // Both must be able to fail.
-    let first = folder.path().join(&names[0]);
+    let first = folder.path().join(&services[0]);
     let text = fs::read_to_string(&first).expect("is read");
     fs::write(&first, text.replace("WatchdogSec=30", "WatchdogSec=soon").replace("ProtectSystem=strict", "")).expect("writes");
-    let verdict = tools::run(&analyze, &["verify", "--man=no", &names[0]], folder.path()).expect("runs");
+    let verdict = tools::run(&analyze, &["verify", "--man=no", &services[0]], folder.path()).expect("runs");
     assert!(verdict.text.contains("Failed to parse sec value"), "{}", verdict.text);
     let bare = "[Service]\nType=notify\nExecStart=/bin/true\n";
     fs::write(&first, bare).expect("writes");
-    assert!(!tools::run(&analyze, &[&security[..], &[&names[0]]].concat(), folder.path()).expect("runs").is_good);
+    assert!(!tools::run(&analyze, &[&security[..], &[&services[0]]].concat(), folder.path()).expect("runs").is_good);
 }
 
 /// A program as systemd starts it; ended with the test.

@@ -87,7 +87,8 @@ pub struct TlsListener {
     pub allow: Vec<String>,
 }
 
-/// The configuration of the collector.
+/// The configuration of the collector. A listener whose address a service manager hands over (socket activation) is taken from
+/// it instead of being opened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {

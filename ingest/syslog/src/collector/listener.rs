@@ -7,34 +7,44 @@ use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::path::{Path, PathBuf};
 
+use super::inherited::Inherited;
+
 /// A UDP socket.
-pub(crate) fn udp(address: SocketAddr) -> io::Result<UdpSocket> {
-    let socket = UdpSocket::bind(address)?;
+pub(crate) fn udp(address: SocketAddr, inherited: &mut Inherited) -> io::Result<UdpSocket> {
+    let socket = inherited.udp(address).map_or_else(|| UdpSocket::bind(address), Ok)?;
     socket.set_nonblocking(true)?;
     Ok(socket)
 }
 
 /// A TCP listener.
-pub(crate) fn tcp(address: SocketAddr) -> io::Result<TcpListener> {
-    let listener = TcpListener::bind(address)?;
+pub(crate) fn tcp(address: SocketAddr, inherited: &mut Inherited) -> io::Result<TcpListener> {
+    let listener = inherited.tcp(address).map_or_else(|| TcpListener::bind(address), Ok)?;
     listener.set_nonblocking(true)?;
     Ok(listener)
 }
 
-/// A Unix datagram socket, as `/dev/log` is.
-pub(crate) fn unix_datagram(path: &Path) -> io::Result<(UnixDatagram, SocketFile)> {
+/// A Unix datagram socket, as `/dev/log` is. The name of one that was handed over is its owner's.
+pub(crate) fn unix_datagram(path: &Path, inherited: &mut Inherited) -> io::Result<(UnixDatagram, Option<SocketFile>)> {
+    if let Some(socket) = inherited.datagram(path) {
+        socket.set_nonblocking(true)?;
+        return Ok((socket, None));
+    }
     clear(path)?;
     let socket = UnixDatagram::bind(path)?;
     socket.set_nonblocking(true)?;
-    Ok((socket, SocketFile::open_to_all(path)?))
+    Ok((socket, Some(SocketFile::open_to_all(path)?)))
 }
 
-/// A Unix stream socket.
-pub(crate) fn unix_stream(path: &Path) -> io::Result<(UnixListener, SocketFile)> {
+/// A Unix stream socket, likewise.
+pub(crate) fn unix_stream(path: &Path, inherited: &mut Inherited) -> io::Result<(UnixListener, Option<SocketFile>)> {
+    if let Some(listener) = inherited.stream(path) {
+        listener.set_nonblocking(true)?;
+        return Ok((listener, None));
+    }
     clear(path)?;
     let listener = UnixListener::bind(path)?;
     listener.set_nonblocking(true)?;
-    Ok((listener, SocketFile::open_to_all(path)?))
+    Ok((listener, Some(SocketFile::open_to_all(path)?)))
 }
 
 /// The stream socket beside a datagram socket: one path cannot be both, and `logger --socket` tries datagrams first.
@@ -97,12 +107,13 @@ mod tests {
             } else {
                 drop(UnixListener::bind(&path).expect("binds"))
             }
-            let (_socket, file) = unix_datagram(&path).expect("left behind");
-            assert_eq!(unix_datagram(&path).expect_err("in use").kind(), ErrorKind::AddrInUse);
-            assert_eq!(unix_stream(&path).expect_err("in use").kind(), ErrorKind::AddrInUse);
+            let none = &mut Inherited::default();
+            let (_socket, file) = unix_datagram(&path, none).expect("left behind");
+            assert_eq!(unix_datagram(&path, none).expect_err("in use").kind(), ErrorKind::AddrInUse);
+            assert_eq!(unix_stream(&path, none).expect_err("in use").kind(), ErrorKind::AddrInUse);
             drop(file);
-            let (_listener, _file) = unix_stream(&path).expect("free");
-            assert_eq!(unix_datagram(&path).expect_err("in use").kind(), ErrorKind::AddrInUse);
+            let (_listener, _file) = unix_stream(&path, none).expect("free");
+            assert_eq!(unix_datagram(&path, none).expect_err("in use").kind(), ErrorKind::AddrInUse);
         }
     }
 
@@ -111,7 +122,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("precious");
         fs::write(&path, "text").expect("writes");
-        assert!(unix_datagram(&path).is_err());
+        assert!(unix_datagram(&path, &mut Inherited::default()).is_err());
         assert_eq!(fs::read(&path).expect("still there"), b"text");
     }
 

@@ -14,6 +14,7 @@ use super::connections::{ConnectionLimits, Connections, Listener};
 use super::cursor::Positions;
 use super::datagram::{Datagram, Datagrams, enlarge_buffer};
 use super::files::FileSet;
+use super::inherited::Inherited;
 use super::journald::{self, Journal, Journalctl};
 use super::kernel::{self, KernelRing};
 use super::lines::LineLimits;
@@ -50,6 +51,7 @@ pub(crate) struct Local {
 pub(crate) fn listeners(config: &Config, data_dir: &Path, watch: &Watch) -> Result<Vec<Task>, StartError> {
     let mut opening = Listening {
         sources: Opening::new(config, watch)?,
+        inherited: Inherited::take(),
         rate: Arc::new(RateLimit::new(config.rate_per_peer_max)),
         listeners: Vec::new(),
     };
@@ -69,6 +71,10 @@ pub(crate) fn listeners(config: &Config, data_dir: &Path, watch: &Watch) -> Resu
     for path in &config.unix {
         let path = path.strip_prefix(DATA_DIR).map_or_else(|_| path.clone(), |rest| data_dir.join(rest));
         opening.unix(&path, by_name || config.unix != defaults.unix)?;
+    }
+    for (kind, name) in opening.inherited.unclaimed() {
+        let reason = "the service manager keeps it open, but no listener of [syslog] has this address: nobody reads what is sent there";
+        opening.sources.refused(kind, &name, &reason, false)?;
     }
     Ok(opening.listeners)
 }
@@ -93,6 +99,7 @@ struct Opening<'a> {
 
 struct Listening<'a> {
     sources: Opening<'a>,
+    inherited: Inherited,
     rate: Arc<RateLimit>,
     listeners: Vec<Task>,
 }
@@ -106,7 +113,7 @@ struct Reading<'a> {
 
 impl Listening<'_> {
     fn udp(&mut self, address: SocketAddr, is_asked_for: bool) -> Result<(), StartError> {
-        match udp(address) {
+        match udp(address, &mut self.inherited) {
             Ok(socket) => {
                 let name = socket.local_addr().unwrap_or(address).to_string();
                 self.datagrams(SourceKind::Udp, &name, socket, ());
@@ -117,7 +124,7 @@ impl Listening<'_> {
     }
 
     fn tcp(&mut self, address: SocketAddr, is_asked_for: bool) -> Result<(), StartError> {
-        match tcp(address) {
+        match tcp(address, &mut self.inherited) {
             Ok(listener) => {
                 let name = listener.local_addr().unwrap_or(address).to_string();
                 self.stream(SourceKind::Tcp, Protocol::Syslog, &name, listener, None, ());
@@ -128,7 +135,7 @@ impl Listening<'_> {
     }
 
     fn relp(&mut self, address: SocketAddr) -> Result<(), StartError> {
-        match tcp(address) {
+        match tcp(address, &mut self.inherited) {
             Ok(listener) => {
                 let name = listener.local_addr().unwrap_or(address).to_string();
                 self.stream(SourceKind::Relp, Protocol::Relp, &name, listener, None, ());
@@ -144,7 +151,7 @@ impl Listening<'_> {
             Protocol::Relp => SourceKind::Relp,
         };
         let gate = Gate::open(listener, listener.allow_list()?)?;
-        match tcp(listener.address) {
+        match tcp(listener.address, &mut self.inherited) {
             Ok(socket) => {
                 let name = socket.local_addr().unwrap_or(listener.address).to_string();
                 self.stream(kind, listener.protocol, &name, socket, Some(gate), ());
@@ -156,13 +163,13 @@ impl Listening<'_> {
 
     fn unix(&mut self, path: &Path, is_asked_for: bool) -> Result<(), StartError> {
         let name = path.display().to_string();
-        match unix_datagram(path) {
+        match unix_datagram(path, &mut self.inherited) {
             Ok((socket, file)) => self.datagrams(SourceKind::Unix, &name, socket, file),
             Err(error) => self.sources.refused(SourceKind::Unix, &name, &error, is_asked_for)?,
         }
         let path = stream_path(path);
         let name = path.display().to_string();
-        match unix_stream(&path) {
+        match unix_stream(&path, &mut self.inherited) {
             Ok((listener, file)) => self.stream(SourceKind::Unix, Protocol::Syslog, &name, listener, None, file),
             Err(error) => self.sources.refused(SourceKind::Unix, &name, &error, is_asked_for)?,
         }

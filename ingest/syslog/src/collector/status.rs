@@ -46,8 +46,10 @@ pub struct SourceStatus {
     pub bytes: u64,
     /// Lines lost since the start.
     pub drops: u64,
-    /// Connections refused, or ended for what they sent or failed to send, since the start.
-    pub refusals: u64,
+    /// Lines of which only the head was kept, since the start.
+    pub truncated: u64,
+    /// Connections refused, or ended for what they sent or failed to send, since the start, by cause.
+    pub refusals: BTreeMap<String, u64>,
 }
 
 /// All sources. Cheap to clone; every clone sees the same.
@@ -66,7 +68,10 @@ struct Gauge {
     records: AtomicU64,
     bytes: AtomicU64,
     drops: AtomicU64,
-    refusals: AtomicU64,
+    truncated: AtomicU64,
+    refusals: Mutex<BTreeMap<&'static str, u64>>,
+    /// What an operator should know whatever the state.
+    notice: Mutex<Option<String>>,
     /// What has not been reported yet.
     unreported: Mutex<Unreported>,
 }
@@ -107,7 +112,9 @@ impl Watch {
             records: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             drops: AtomicU64::new(0),
-            refusals: AtomicU64::new(0),
+            truncated: AtomicU64::new(0),
+            refusals: Mutex::default(),
+            notice: Mutex::default(),
             unreported: Mutex::default(),
         });
         self.gauges().push(gauge.clone());
@@ -144,7 +151,10 @@ impl Watch {
 
 impl Gauge {
     fn status(&self) -> SourceStatus {
-        let (state, reason) = lock(&self.state).clone();
+        let (state, mut reason) = lock(&self.state).clone();
+        if let Some(notice) = lock(&self.notice).as_deref() {
+            reason = if reason.is_empty() { notice.to_owned() } else { format!("{reason}; {notice}") };
+        }
         let last_seen = self.last_seen_us.load(Ordering::Relaxed);
         SourceStatus {
             name: self.name.clone(),
@@ -155,7 +165,8 @@ impl Gauge {
             records: self.records.load(Ordering::Relaxed),
             bytes: self.bytes.load(Ordering::Relaxed),
             drops: self.drops.load(Ordering::Relaxed),
-            refusals: self.refusals.load(Ordering::Relaxed),
+            truncated: self.truncated.load(Ordering::Relaxed),
+            refusals: lock(&self.refusals).iter().map(|(cause, count)| ((*cause).to_owned(), *count)).collect(),
         }
     }
 }
@@ -164,6 +175,7 @@ impl SourceGauge {
     pub(crate) fn count(&self, record: &LogRecord) {
         self.gauge.records.fetch_add(1, Ordering::Relaxed);
         self.gauge.bytes.fetch_add(record.raw.len() as u64, Ordering::Relaxed);
+        self.gauge.truncated.fetch_add(u64::from(record.truncated), Ordering::Relaxed);
         self.gauge.last_seen_us.store(record.observed_time, Ordering::Relaxed);
     }
 
@@ -177,11 +189,23 @@ impl SourceGauge {
 
     /// A connection is refused, or ended for what it sent; `detail` says whose, and what an operator may want to know.
     pub(crate) fn refuse(&self, cause: &'static str, detail: impl FnOnce() -> String) {
-        self.gauge.refusals.fetch_add(1, Ordering::Relaxed);
+        *lock(&self.gauge.refusals).entry(cause).or_default() += 1;
         let mut unreported = lock(&self.gauge.unreported);
         let (count, latest) = unreported.refusals.entry(cause).or_default();
         *count += 1;
         *latest = detail();
+    }
+
+    /// What an operator should know beside the state; logged when it changes.
+    pub(crate) fn notice(&self, notice: Option<String>) {
+        let mut current = lock(&self.gauge.notice);
+        if *current == notice {
+            return;
+        }
+        if let Some(notice) = &notice {
+            tracing::warn!(source = self.gauge.name, notice, "source");
+        }
+        *current = notice;
     }
 
     /// Changes of state are logged once, when they happen.

@@ -110,7 +110,7 @@ fn a_flood_of_connections_is_refused_and_the_open_ones_are_served() {
         assert_eq!(refused.read(&mut [0; 1]).unwrap_or(0), 0, "closed at once");
     }
     let status = rig.status(SourceKind::Tcp);
-    assert!(status.reason.contains("connections_max = 8") && status.refusals == 100, "{status:?}");
+    assert!(status.reason.contains("connections_max = 8") && status.refusals == [("connections_max".to_owned(), 100)].into(), "{status:?}");
     eventually("the refusals are counted", || refused(&rig, "connections_max") == 100);
     for sender in &mut open {
         sender.write_all(b"<13>still here\n").expect("writes");

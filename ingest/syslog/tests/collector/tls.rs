@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::client::WebPkiServerVerifier;
@@ -16,6 +16,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use schemas::{ParseStatus, SourceKind};
 use stream_runtime::loss::Loss;
+use stream_runtime::time::wall_clock;
 use syslog::Config;
 use syslog::collector::config::{ClientCertificate, TlsListener};
 use syslog::collector::{Protocol, SourceState};
@@ -48,11 +49,19 @@ impl Authority {
 
     /// Writes `<file>.pem` and `<file>.key` for these names.
     pub(crate) fn issue(&self, file: &str, names: &[&str]) {
+        self.issue_until(file, names, None);
+    }
+
+    /// The same, good until then.
+    fn issue_until(&self, file: &str, names: &[&str], until: Option<SystemTime>) {
         let key = KeyPair::generate().expect("a key");
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let mut params = CertificateParams::new(names.clone()).expect("names");
         params.distinguished_name = rcgen::DistinguishedName::new();
         params.distinguished_name.push(rcgen::DnType::CommonName, names.first().map_or("nobody", String::as_str));
+        if let Some(until) = until {
+            params.not_after = until.into();
+        }
         let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
         fs::write(self.file(&format!("{file}.pem")), certificate.pem()).expect("writes");
         fs::write(self.file(&format!("{file}.key")), key.serialize_pem()).expect("writes");
@@ -137,7 +146,7 @@ fn lines_arrive_over_both_versions_of_tls_in_both_framings() {
         assert!(records.iter().all(|r| r.source.kind == SourceKind::Tls && r.source.peer.as_deref() == Some("127.0.0.1")));
     }
     let status = rig.status(SourceKind::Tls);
-    assert_eq!((status.drops, status.refusals), (0, 0), "{status:?}");
+    assert!(status.drops == 0 && status.refusals.is_empty(), "{status:?}");
     rig.stop();
 }
 
@@ -172,7 +181,7 @@ fn a_sender_shows_a_certificate_that_its_listener_knows() {
             assert_eq!(deliver(None), without, "none at all");
             let refusals = 2 - u64::from(without);
             eventually("refusals are counted", || refused(&rig, "tls_handshake") == refusals);
-            assert_eq!(rig.status(SourceKind::Tls).refusals, refusals);
+            assert_eq!(rig.status(SourceKind::Tls).refusals, [("tls_handshake".to_owned(), refusals)].into());
             rig.bus.wait_for(1 + usize::from(without));
             assert_eq!(rig.stop().len(), 1 + usize::from(without));
         }
@@ -246,6 +255,22 @@ fn certificates_are_read_anew_on_a_signal_and_open_connections_go_on() {
     let mut still = client();
     still.write_all(b"<13>still served\n").expect("writes");
     assert_eq!(certificate_of(&still), Some(expected));
+    rig.stop();
+}
+
+#[test]
+fn a_certificate_that_ends_is_told_until_it_is_renewed() {
+    let authority = Authority::new();
+    let rig = Rig::start(secured(authority.listener()));
+    let reason = || rig.status(SourceKind::Tls).reason;
+    assert_eq!(reason(), "", "a good one needs no words");
+    let now = SystemTime::UNIX_EPOCH + Duration::from_micros(wall_clock().micros().unsigned_abs());
+    let (soon, past) = (now + Duration::from_secs(15 * 86_400 + 60), now - Duration::from_secs(60));
+    for (until, expected) in [(Some(soon), "in 15 days"), (Some(past), "the certificate expired on"), (None, "")] {
+        authority.issue_until("server", &["localhost"], until);
+        hang_up();
+        eventually(expected, || if expected.is_empty() { reason().is_empty() } else { reason().contains(expected) });
+    }
     rig.stop();
 }
 

@@ -10,6 +10,7 @@ use std::{path::Path, process::ExitCode};
 
 use serde::Serialize;
 use stream_runtime::engine::error_chain;
+use syslog::collector::config::TlsListener;
 
 use crate::{
     cli::{DoctorSubject, Global},
@@ -85,6 +86,7 @@ fn examine(configuration: &Configuration, global: &Global) -> anyhow::Result<Vec
     findings.extend(installation::data_dir(data_dir));
     findings.extend(instance.findings);
     findings.extend(sockets::ports(&process.listen, syslog, heartbeat, instance.pid));
+    findings.extend(certificates(&syslog.tls));
     findings.extend(sources::all());
     findings.extend(machine::all(syslog.udp_rcvbuf_bytes));
     Ok(findings)
@@ -103,6 +105,16 @@ fn parts(drain: &drain::Config, incident: &incident::Config, syslog: &syslog::Co
         None => Finding::ok(WHAT, place),
         Some(problem) => Finding::fail(WHAT, format!("{place}: {problem}"), "mend it; `nephoscope up` would not start"),
     }
+}
+
+/// Certificates that serve, but not for long. Those that do not are told with the configuration.
+fn certificates(listeners: &[TlsListener]) -> Vec<Finding> {
+    let warning = |listener: &TlsListener| {
+        let warning = syslog::collector::tls::check(listener).ok()??;
+        let found = format!("{}: {warning}", listener.certificate.display());
+        Some(Finding::warn(format!("TLS {}", listener.address.port()), found, "renew it, then send the process SIGHUP: it reads it anew"))
+    };
+    listeners.iter().filter_map(warning).collect()
 }
 
 fn print(findings: &[Finding], out: &mut Output) -> anyhow::Result<()> {

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::leaf::Leaf;
 use crate::tree::HashMap;
 
 /// Number of a cluster, as Drain3 counts them: from 1, never reused.
@@ -17,8 +18,8 @@ pub(crate) const NODE_BYTES_MAX: usize = 5 + 3;
 struct Node {
     parent: Place,
     children: HashMap<Box<str>, Place>,
-    /// The live clusters of a leaf, oldest first.
-    clusters: Vec<Number>,
+    /// The live clusters, if it is a leaf.
+    leaf: Leaf,
 }
 
 /// The nodes. A branch outlives its clusters, since Drain3 keeps it and it decides where later lines go; branches without
@@ -58,14 +59,14 @@ impl Branches {
         self.nodes.get(of as usize)?.children.get(token).copied()
     }
 
-    /// The clusters of the leaf that a line of `count` tokens leads to.
-    pub(crate) fn leaf<'a>(&self, count: usize, mut tokens: impl Iterator<Item = &'a str>, shape: &Shape) -> Option<&[Number]> {
+    /// The leaf that a line of `count` tokens leads to.
+    pub(crate) fn leaf<'a>(&self, count: usize, mut tokens: impl Iterator<Item = &'a str>, shape: &Shape) -> Option<&Leaf> {
         let mut place = self.child(ROOT, &count.to_string())?;
         for _ in 1..shape.levels.min(count.max(1)) {
             let token = tokens.next()?;
             place = self.child(place, token).or_else(|| self.child(place, &shape.param))?;
         }
-        self.nodes.get(place as usize).map(|node| node.clusters.as_slice())
+        self.nodes.get(place as usize).map(|node| &node.leaf)
     }
 
     /// The leaf for a new cluster; branches that are missing grow. `is_value` says which tokens branch as a parameter.
@@ -108,17 +109,10 @@ impl Branches {
         place
     }
 
-    pub(crate) fn put(&mut self, place: Place, cluster: Number) {
-        if let Some(node) = self.nodes.get_mut(place as usize) {
-            node.clusters.push(cluster);
-        }
-    }
-
-    /// Drain3 leaves the numbers of evicted clusters where they are and passes over them; to take them out is the same.
-    pub(crate) fn take(&mut self, place: Place, cluster: Number) {
-        if let Some(node) = self.nodes.get_mut(place as usize) {
-            node.clusters.retain(|other| *other != cluster);
-        }
+    /// The leaf at a place, to add a cluster to it or to change one. Drain3 leaves the numbers of evicted clusters where they
+    /// are and passes over them; to take them out is the same.
+    pub(crate) fn leaf_at(&mut self, place: Place) -> Option<&mut Leaf> {
+        self.nodes.get_mut(place as usize).map(|node| &mut node.leaf)
     }
 
     /// All clusters whose lines have `count` tokens, in the order in which Python walks: a node before its children, those as they came.
@@ -126,7 +120,7 @@ impl Branches {
         let mut found = Vec::new();
         let mut open: Vec<Place> = self.child(ROOT, &count.to_string()).into_iter().collect();
         while let Some(node) = open.pop().and_then(|place| self.nodes.get(place as usize)) {
-            found.extend(&node.clusters);
+            found.extend(node.leaf.numbers());
             let from = open.len();
             open.extend(node.children.values());
             open.get_mut(from..).into_iter().for_each(|children| children.sort_unstable_by(|a, b| b.cmp(a)));
@@ -144,7 +138,7 @@ impl Branches {
         let mut alive = vec![false; self.nodes.len()];
         for start in 0..self.nodes.len() {
             let mut place = start;
-            let is_leaf = self.nodes.get(start).is_some_and(|node| !node.clusters.is_empty());
+            let is_leaf = self.nodes.get(start).is_some_and(|node| !node.leaf.is_empty());
             while (is_leaf || place == 0)
                 && let Some(known) = alive.get_mut(place).filter(|known| !**known)
             {

@@ -131,7 +131,7 @@ impl Reference {
     pub(crate) fn seed(&mut self, text: &str) {
         let text = canonical(text).replace(PLACEHOLDER, &self.drain3.masks.param);
         self.drain3.read_tokens(&text);
-        if self.drain3.best_of(self.drain3.leaf(), 1.0, true).is_none() {
+        if self.drain3.best_of_leaf(1.0, true).is_none() {
             self.touches = self.touches.saturating_add(1);
             let assignment = self.drain3.create();
             self.follow(&assignment, ChangeKind::Seeded, 0);

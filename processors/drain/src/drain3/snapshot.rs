@@ -103,7 +103,7 @@ impl Reference {
         drain3.counter = templates.counter;
         rows.sort_by_key(|(row, usage)| (usage.touched, row.number));
         let surplus = rows.len().saturating_sub(drain3.clusters_max);
-        let mut kept: Vec<(Number, Place, About)> = Vec::with_capacity(rows.len());
+        let mut kept: Vec<(Number, About)> = Vec::with_capacity(rows.len());
         for (row, usage) in rows.into_iter().skip(surplus) {
             let tokens: Vec<Box<str>> = row.tokens.split(' ').filter(|token| !token.is_empty()).map(Into::into).collect();
             let text = drain3.canonical(&tokens);
@@ -118,12 +118,14 @@ impl Reference {
                 last_seen: usage.last_seen,
                 touched: usage.touched,
             };
-            kept.push((row.number, row.leaf, about));
+            kept.push((row.number, about));
         }
         // A leaf holds its clusters in the order of their numbers.
         kept.sort_by_key(|(number, ..)| *number);
-        for (number, leaf, about) in kept {
-            reference.drain3.branches.put(leaf, number);
+        for (number, about) in kept {
+            if let Some(problem) = reference.drain3.put(number) {
+                return invalid("templates of equally many tokens in a leaf", problem);
+            }
             reference.take_back(number, about);
         }
         reference.touches = usage.touches;

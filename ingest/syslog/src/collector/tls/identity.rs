@@ -10,6 +10,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig};
 
+use super::expiry::Expiry;
 use crate::collector::config::{ClientCertificate, TlsListener};
 
 /// A file of a TLS listener that does not serve.
@@ -51,13 +52,20 @@ pub enum IdentityError {
 const CERTIFICATES: &str = "PEM certificates (-----BEGIN CERTIFICATE-----)";
 const PRIVATE_KEY: &str = "a PEM private key without a passphrase (-----BEGIN PRIVATE KEY-----, RSA PRIVATE KEY or EC PRIVATE KEY)";
 
+/// What a listener shows, and whom it believes.
+pub(super) struct Identity {
+    pub(super) config: Arc<ServerConfig>,
+    pub(super) expiry: Option<Expiry>,
+}
+
 /// Reads all files of a listener.
-pub(super) fn load(listener: &TlsListener) -> Result<Arc<ServerConfig>, IdentityError> {
+pub(super) fn load(listener: &TlsListener) -> Result<Identity, IdentityError> {
     let provider = Arc::new(ring::default_provider());
     let chain = certificates("certificate", &listener.certificate)?;
     let key = private_key(&listener.key)?;
     let builder = ServerConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions();
     let certificate = |found: String| content("certificate", &listener.certificate, CERTIFICATES, found);
+    let expiry = Expiry::of(&chain).map_err(certificate)?;
     let builder = builder.map_err(|error| certificate(error.to_string()))?;
     let builder = match client_roots(listener, &provider)? {
         None => builder.with_no_client_auth(),
@@ -72,7 +80,7 @@ pub(super) fn load(listener: &TlsListener) -> Result<Arc<ServerConfig>, Identity
     // Tickets stay unread in the receive buffer of a sender that only writes. When it closes, the kernel then resets the
     // connection instead of ending it, and what was still on its way is lost. Syslog connections are long; they cost little.
     config.send_tls13_tickets = 0;
-    Ok(Arc::new(config))
+    Ok(Identity { config: Arc::new(config), expiry })
 }
 
 type Verifier = Arc<dyn rustls::server::danger::ClientCertVerifier>;
