@@ -133,8 +133,11 @@ fn serve(stream: TcpStream, seen: &Mutex<Vec<Request>>, is_over: &AtomicBool, an
         };
         let stream = reader.get_mut();
         match answer {
-            Answer::Status(status) => write!(stream, "HTTP/1.1 {status} So\r\nContent-Length: 2\r\n\r\n{{}}")?,
-            Answer::Busy(seconds) => write!(stream, "HTTP/1.1 429 Busy\r\nRetry-After: {seconds}\r\nContent-Length: 0\r\n\r\n")?,
+            // In one piece: in several, the second would wait for the acknowledgement of the first (RFC 1122, 4.2.3.4).
+            Answer::Status(status) => stream.write_all(format!("HTTP/1.1 {status} So\r\nContent-Length: 2\r\n\r\n{{}}").as_bytes())?,
+            Answer::Busy(seconds) => {
+                stream.write_all(format!("HTTP/1.1 429 Busy\r\nRetry-After: {seconds}\r\nContent-Length: 0\r\n\r\n").as_bytes())?
+            }
             Answer::Reset => return Ok(()),
             Answer::Half => return write!(stream, "HTTP/1.1 20"),
             Answer::Hang => while_it_lasts(is_over, || Ok(()))?,
