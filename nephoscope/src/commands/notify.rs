@@ -40,7 +40,7 @@ pub fn list(origin: &Origin, out: &mut Output) -> anyhow::Result<()> {
         return Ok(out.line("no destinations; [notifier] of the configuration names them")?);
     }
     let now = wall_clock();
-    let mut table = Table::new(&["DESTINATION", "KIND", ">TOLD", ">WAITING", ">SILENCED", ">INHIBITED", ">REFUSED", "LAST", "TROUBLE"]);
+    let mut table = Table::new(&["DESTINATION", "KIND", ">TOLD", ">WAITING", ">SILENCED", ">INHIBITED", ">FOLDED", ">REFUSED", "LAST", "TROUBLE"]);
     for (name, standing) in &standings {
         table.row([
             plain(name).into(),
@@ -49,6 +49,7 @@ pub fn list(origin: &Origin, out: &mut Output) -> anyhow::Result<()> {
             count(standing.waiting).into(),
             count(standing.silenced.values().sum()).into(),
             count(standing.inhibited).into(),
+            count(standing.folded).into(),
             count(standing.refused).into(),
             standing.last_delivered.map_or_else(|| "-".into(), |at| ago(at, now)).into(),
             standing.trouble.as_deref().map_or_else(|| Cell::styled(GOOD, "none"), |why| Cell::styled(BAD, plain(why))),

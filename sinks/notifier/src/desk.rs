@@ -40,13 +40,16 @@ pub struct Manner {
     pub groups: bool,
     /// Whether words that say the same again are told.
     pub repeats: bool,
+    /// Whether a request holds one word of an alert at most. Where a key drops repeats, a beginning that comes again after its
+    /// end would be no repeat but another beginning.
+    pub one_word: bool,
     /// How often all that fires is said again, for one that forgets.
     pub resend_ms: Option<i64>,
 }
 
 impl Default for Manner {
     fn default() -> Self {
-        Self { alerts_max: 500, groups: true, repeats: false, resend_ms: None }
+        Self { alerts_max: 500, groups: true, repeats: false, one_word: false, resend_ms: None }
     }
 }
 
@@ -126,9 +129,10 @@ impl Desk {
         self.take_as(word, alert, grouping, now, self.manner.repeats);
     }
 
-    /// Takes a word that is to be told even if it is no worse than what was told.
+    /// Takes a word that is news though it is no worse than what was told: a group tells it when its interval is over. Where each
+    /// alert goes for itself nothing would hold it back, so there it only takes the place of what is said again.
     pub fn take_growth(&mut self, word: Word, alert: &Alert, grouping: &Grouping, now: EventTime) {
-        self.take_as(word, alert, grouping, now, true);
+        self.take_as(word, alert, grouping, now, self.manner.groups || self.manner.repeats);
     }
 
     fn take_as(&mut self, word: Word, alert: &Alert, grouping: &Grouping, now: EventTime, repeats: bool) {
@@ -283,7 +287,8 @@ impl Desk {
     fn add_entries(&self, fingerprint: &str, redactor: &Redactor, entries: &mut Vec<Entry>) {
         let Some(case) = self.cases.get(fingerprint) else { return };
         let mut told = case.told.as_ref();
-        for word in &case.words {
+        let words_max = if self.manner.one_word { 1 } else { usize::MAX };
+        for word in case.words.iter().take(words_max) {
             let Some(mut alert) = word.alert() else { continue };
             mask(redactor, &mut alert);
             let before = told.filter(|told| told.severity != word.severity).and_then(Word::alert);

@@ -5,9 +5,9 @@
 //! [`Patience`] allows. A message is marked as told only after the destination took it, and that is committed right after: a
 //! crash in between repeats one message, or, where the destination drops repeats, a batch.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
-use schemas::{Alert, EventTime, topics};
+use schemas::{EventTime, topics};
 use stream_core::{
     ConfigError, Outbox, Record, RefusedLater, Reject, RejectReason, Sink, SinkBatch, SinkError, SinkId, SnapshotReader, SnapshotWriter,
     StateError, TopicName,
@@ -111,6 +111,7 @@ impl<D: Delivery> Notifier<D> {
     /// Delivers what is due, as far as one commit may carry.
     fn flush(&mut self, now: EventTime) {
         self.is_pressed = false;
+        let mut sent = BTreeSet::new();
         for _ in 0..self.requests_max {
             if self.patience.rests_until(now).is_some() {
                 return;
@@ -119,6 +120,12 @@ impl<D: Delivery> Notifier<D> {
             discretion.incidents.look(|id| desk.knows(id));
             let next = desk.next(now, &config.redactor, |word, alert| discretion.withholds(word, alert, now, standing));
             let Some(notification) = next else { return };
+            // A beginning and its end never stand between the same two commits: both would come again after a crash, and the
+            // beginning then opens anew what had ended.
+            if notification.news().any(|entry| sent.contains(&entry.alert.fingerprint)) {
+                break;
+            }
+            sent.extend(notification.news().map(|entry| entry.alert.fingerprint.clone()));
             match self.send(&notification, now) {
                 Ok(()) => self.desk.told(&notification, now),
                 Err(Failure::Later { .. }) => return,
@@ -238,6 +245,7 @@ impl<D: Delivery> Sink for Notifier<D> {
 
     fn on_batch(&mut self, batch: &mut SinkBatch<'_>, out: &mut Outbox) -> Result<(), SinkError> {
         let now = batch.now();
+        self.patience.look(now);
         if let Some(rest) = self.rest(now) {
             return Err(rest);
         }
@@ -264,6 +272,7 @@ impl<D: Delivery> Sink for Notifier<D> {
     }
 
     fn on_tick(&mut self, now: EventTime, _: &mut Outbox) -> Result<(), Reject> {
+        self.patience.look(now);
         self.discretion.silences.prune(now);
         self.brief(now);
         self.desk.prune(now);

@@ -16,6 +16,8 @@ const ASKED_MS_MAX: u64 = 3_600_000;
 pub struct Patience {
     failures: u32,
     until: Option<EventTime>,
+    /// The pause after a failure of which it is not known yet when it was over, and when the request began.
+    fresh: Option<(i64, EventTime)>,
 }
 
 impl Patience {
@@ -34,9 +36,18 @@ impl Patience {
         let own = doubled - doubled / 4 + (doubled / 2) * draw / 0xFFFF;
         let asked = asked.map(|asked| u64::try_from(asked.as_millis()).unwrap_or(ASKED_MS_MAX).min(ASKED_MS_MAX));
         let pause = asked.unwrap_or(0).max(own);
-        let until = now.plus_millis(i64::try_from(pause).unwrap_or(i64::MAX));
-        self.until = Some(until);
+        let pause_ms = i64::try_from(pause).unwrap_or(i64::MAX);
+        let until = now.plus_millis(pause_ms);
+        (self.until, self.fresh) = (Some(until), Some((pause_ms, now)));
         until
+    }
+
+    /// Time has come to `now`. A request that failed may have taken longer than the pause after it, so the pause begins when the
+    /// clock is looked at again: else one that hangs would be asked again at once, and hold up whoever wants to stop.
+    pub fn look(&mut self, now: EventTime) {
+        if let Some((pause_ms, _)) = self.fresh.take_if(|(_, begun)| *begun < now) {
+            self.until = Some(now.plus_millis(pause_ms));
+        }
     }
 
     /// When it is tried again, if that is not yet.
@@ -64,6 +75,20 @@ mod tests {
         patience.succeeded();
         assert_eq!(patience.rests_until(now), None);
         assert!(patience.failed(now, None, "chat").millis_since(now) < 1_000);
+    }
+
+    #[test]
+    fn a_pause_begins_when_the_request_is_over() {
+        let begun = EventTime::from_millis(0);
+        let mut patience = Patience::default();
+        let pause_ms = patience.failed(begun, None, "chat").millis();
+        patience.look(begun);
+        assert_eq!(patience.rests_until(begun), Some(begun.plus_millis(pause_ms)));
+        let over = begun.plus_millis(10_000);
+        patience.look(over);
+        assert_eq!(patience.rests_until(over), Some(over.plus_millis(pause_ms)));
+        patience.look(over.plus_millis(1));
+        assert_eq!(patience.rests_until(over.plus_millis(pause_ms)), None, "it is put off once");
     }
 
     #[test]

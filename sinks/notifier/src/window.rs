@@ -86,7 +86,7 @@ fn days(text: &str) -> Option<[bool; 7]> {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
         let (first, last) = (number(first)?, number(last)?);
         let length = (last + 7 - first) % 7;
-        (0..=length).for_each(|n| days.iter_mut().nth((first + n) % 7).into_iter().for_each(|day| *day = true));
+        (0..=length).for_each(|n| days.get_mut((first + n) % 7).into_iter().for_each(|day| *day = true));
     }
     Some(days)
 }

@@ -5,8 +5,8 @@ use redact::Redactor;
 use schemas::{Alert, AlertStatus, EventTime, Severity, alert::fingerprint};
 use stream_core::{Headers, Offset, Partition, Record, Reject, RejectReason, SnapshotReader, SnapshotWriter, TopicName};
 
-const GROUPS: Manner = Manner { alerts_max: 500, groups: true, repeats: false, resend_ms: None };
-const EACH: Manner = Manner { alerts_max: 2, groups: false, repeats: false, resend_ms: Some(60_000) };
+const GROUPS: Manner = Manner { alerts_max: 500, groups: true, repeats: false, one_word: false, resend_ms: None };
+const EACH: Manner = Manner { alerts_max: 2, groups: false, repeats: false, one_word: false, resend_ms: Some(60_000) };
 
 fn at(seconds: i64) -> EventTime {
     EventTime::from_millis(1_700_000_000_000 + seconds * 1_000)
@@ -16,11 +16,12 @@ fn at(seconds: i64) -> EventTime {
 struct Scene {
     desk: Desk,
     offset: u64,
+    wait_ms_min: i64,
 }
 
 impl Scene {
     fn new(manner: Manner) -> Self {
-        Self { desk: Desk::new(manner), offset: 0 }
+        Self { desk: Desk::new(manner), offset: 0, wait_ms_min: 0 }
     }
 
     fn hears(&mut self, host: &str, name: &str, device: &str, status: AlertStatus, severity: Severity, seconds: i64) {
@@ -42,7 +43,7 @@ impl Scene {
         self.offset += 1;
         let (word, alert) = Word::read(&record).expect("is an alert").expect("has a value");
         let by = vec!["host".into(), "name".into()];
-        let grouping = Grouping { by, wait_ms: 10_000, interval_ms: 300_000, ..Grouping::at_once() };
+        let grouping = Grouping { by, wait_ms: 10_000, interval_ms: 300_000, wait_ms_min: self.wait_ms_min, ..Grouping::at_once() };
         self.desk.take(word, &alert, &grouping, at(seconds));
     }
 
@@ -181,7 +182,7 @@ fn a_restored_desk_goes_on_where_it_was() {
         scene.desk.snapshot(&mut writer).expect("can be written");
         let sections = writer.into_sections();
         let reader = SnapshotReader::new(&sections, 1, 0, 0);
-        let mut restored = Scene { desk: Desk::restore(&reader, manner).expect("can be read"), offset: 9 };
+        let mut restored = Scene { desk: Desk::restore(&reader, manner).expect("can be read"), offset: 9, wait_ms_min: 0 };
         assert_eq!(restored.tells(400), scene.tells(400));
         assert_eq!(restored.desk.counts(), scene.desk.counts());
     }
@@ -197,4 +198,25 @@ fn one_that_flaps_is_bounded_and_ends_as_it_is() {
     let told = scene.tells(100).concat();
     assert!(told.len() <= 8 && told.last().is_some_and(|last| last == "a resolved"), "{told:?}");
     assert_eq!(scene.desk.counts().firing, 0);
+}
+
+#[test]
+fn where_a_key_drops_repeats_an_end_never_stands_beside_its_beginning() {
+    let mut scene = Scene::new(Manner { one_word: true, ..EACH });
+    scene.fires("web", "a", Severity::Low, 0);
+    scene.ends("web", "a", 0);
+    assert_eq!(scene.tells(0), [["a firing"], ["a resolved"]]);
+}
+
+#[test]
+fn what_waits_for_its_incident_is_told_after_the_wait_and_goes_on_without_one() {
+    for manner in [GROUPS, EACH] {
+        let mut scene = Scene::new(manner);
+        scene.wait_ms_min = 8_000;
+        scene.fires("web", "a", Severity::Critical, 0);
+        assert!(scene.tells(7).is_empty());
+        assert_eq!(scene.tells(8), [["a firing"]]);
+        scene.ends("web", "a", 400);
+        assert_eq!(scene.tells(410), [["a resolved"]]);
+    }
 }

@@ -185,11 +185,13 @@ impl Destination<'_> {
     /// groups.
     pub fn manner(&self) -> Manner {
         match self {
-            Self::Alertmanager(_) => Manner { alerts_max: 100, groups: false, repeats: false, resend_ms: Some(60_000) },
+            Self::Alertmanager(_) => {
+                Manner { alerts_max: 100, groups: false, one_word: true, resend_ms: Some(60_000), ..Manner::default() }
+            }
             Self::File(_) => Manner { alerts_max: 100, groups: false, repeats: true, ..Manner::default() },
             Self::Console(_) => Manner { alerts_max: 100, groups: false, ..Manner::default() },
-            Self::Keep(_) => Manner { alerts_max: 1, groups: false, repeats: true, ..Manner::default() },
-            Self::Pagerduty(_) => Manner { alerts_max: 1, groups: false, ..Manner::default() },
+            Self::Keep(_) => Manner { alerts_max: 1, groups: false, repeats: true, one_word: true, ..Manner::default() },
+            Self::Pagerduty(_) => Manner { alerts_max: 1, groups: false, one_word: true, ..Manner::default() },
             Self::Email(_) | Self::Slack(_) | Self::Webhook(_) => Manner::default(),
         }
     }

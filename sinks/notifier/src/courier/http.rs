@@ -13,9 +13,9 @@ use ureq::{
 
 use crate::{delivery::Failure, payload::plain};
 
-/// How long a connection may take, and everything together.
+/// How long a connection may take, and everything together: less than a process has to stop, which waits for it.
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
-const TIME_MAX: Duration = Duration::from_secs(15);
+const TIME_MAX: Duration = Duration::from_secs(10);
 /// Bytes of an answer that are read.
 const ANSWER_BYTES_MAX: u64 = 16 << 10;
 /// Letters of an answer that are told.

@@ -1,10 +1,13 @@
 //! Mail by SMTP: encoding of headers and addresses is the library's.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
 use lettre::{
     Message, SmtpTransport, Transport,
-    message::{Mailbox, header::ContentType},
+    message::{
+        Mailbox,
+        header::{ContentType, MIME_VERSION_1_0},
+    },
     transport::smtp::{SmtpTransportBuilder, authentication::Credentials},
 };
 use schemas::EventTime;
@@ -15,8 +18,8 @@ use crate::{
     payload::{email::Mail, plain},
 };
 
-/// How long each command may take.
-const TIME_MAX: Duration = Duration::from_secs(15);
+/// How long each command may take: less than a process has to stop, which waits for one that hangs.
+const TIME_MAX: Duration = Duration::from_secs(10);
 /// Answers about who we are, not about what we send (RFC 4954): they may change, and no alert is at fault.
 const ABOUT_US: [u16; 4] = [530, 534, 535, 538];
 
@@ -65,11 +68,12 @@ impl Smtp {
 
     fn message(&self, mail: &Mail, at: EventTime) -> Result<Message, lettre::error::Error> {
         let date = UNIX_EPOCH + Duration::from_millis(u64::try_from(at.millis()).unwrap_or(0));
-        let builder = Message::builder().from(self.from.clone()).subject(mail.subject.clone()).date(SystemTime::from(date));
+        let builder = Message::builder().from(self.from.clone()).subject(mail.subject.clone()).date(date);
         let builder = self.to.iter().fold(builder, |builder, to| builder.to(to.clone()));
         let builder = builder.message_id(Some(mail.message_id.clone()));
         let builder = builder.references(mail.thread_id.clone()).in_reply_to(mail.thread_id.clone());
-        builder.header(ContentType::TEXT_PLAIN).body(mail.text.clone())
+        // Without it a content type and an encoding mean nothing (RFC 2045, 4).
+        builder.header(MIME_VERSION_1_0).header(ContentType::TEXT_PLAIN).body(mail.text.clone())
     }
 }
 

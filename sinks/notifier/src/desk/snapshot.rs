@@ -1,4 +1,5 @@
-//! The desk on its way to the state and back. Cases stand in buckets, so that one that changes rewrites little.
+//! The desk on its way to the state and back. Cases stand in buckets, and a commit rewrites those that changed: so what is told
+//! together stands together, a group, or those that came one after the other.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,10 +9,16 @@ use stream_core::{SnapshotReader, SnapshotWriter, StateError};
 use super::{Case, Desk, Group, Manner};
 
 /// Buckets of cases.
-const BUCKETS: usize = 32;
+const BUCKETS: usize = 64;
+/// Words that came one after the other and stand together.
+const NEIGHBOURS: u64 = 256;
 
-fn bucket(fingerprint: &str) -> usize {
-    fingerprint.bytes().fold(0_usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(usize::from(byte))) % BUCKETS
+fn bucket(case: &Case) -> usize {
+    let number = match &case.group {
+        Some(group) => group.bytes().fold(0_u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(u64::from(byte))),
+        None => case.words.front().or(case.told.as_ref()).map_or(0, |word| word.offset / NEIGHBOURS),
+    };
+    usize::try_from(number % BUCKETS as u64).unwrap_or(0)
 }
 
 fn section(bucket: usize) -> String {
@@ -31,7 +38,7 @@ impl Desk {
         w.put("groups", &self.groups)?;
         let mut buckets: Vec<Vec<(&String, &Case)>> = vec![Vec::new(); BUCKETS];
         for entry in &self.cases {
-            buckets.get_mut(bucket(entry.0)).into_iter().for_each(|bucket| bucket.push(entry));
+            buckets.get_mut(bucket(entry.1)).into_iter().for_each(|bucket| bucket.push(entry));
         }
         for (number, cases) in buckets.iter().enumerate().filter(|(_, cases)| !cases.is_empty()) {
             w.put(&section(number), cases)?;

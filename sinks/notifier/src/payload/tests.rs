@@ -246,13 +246,68 @@ fn what_a_log_says_is_interpreted_nowhere() {
     }
 }
 
+/// A secret, the line that it stands in, and that it is told to nobody.
+const SECRETS: [(&str, &str); 5] = [
+    ("hunter2", "login password=hunter2 failed"),
+    ("abcdef0123456789", "Authorization: Bearer abcdef0123456789"),
+    ("s3cr3tpw", "connecting to postgres://app:s3cr3tpw@db-7/shop"),
+    ("MIIEvQIBADAN", "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADAN\n-----END PRIVATE KEY-----"),
+    ("tok-4711", "api_key=tok-4711 is not valid"),
+];
+
 #[test]
 fn secrets_leave_in_no_message() {
-    let secret = "login password=hunter2 with Bearer abcdef0123456789";
-    let mut alert = Alert { message: secret.into(), description: secret.into(), ..alert() };
-    alert.annotations = [("template".to_string(), secret.to_string())].into();
-    Redactor::default().alert(&mut alert);
-    for (destination, sent) in everything(&alert) {
-        assert!(!sent.contains("hunter2") && !sent.contains("abcdef0123456789"), "{destination}: {sent}");
+    for (secret, line) in SECRETS {
+        let mut alert = Alert { message: line.into(), description: line.into(), ..alert() };
+        alert.annotations = [("line".to_string(), line.to_string())].into();
+        Redactor::default().alert(&mut alert);
+        for (destination, sent) in everything(&alert) {
+            assert!(!sent.contains(secret), "{destination}: {sent}");
+        }
+    }
+}
+
+/// The fields of an event of PagerDuty's Events API v2: which there may be, and of which kind. A stranger is refused there.
+#[test]
+fn pagerduty_is_sent_no_field_that_it_does_not_know() {
+    let kinds = |value: &Value| -> BTreeMap<String, &'static str> {
+        let kind = |value: &Value| match value {
+            Value::String(_) => "text",
+            Value::Object(_) => "object",
+            _ => "another",
+        };
+        value.as_object().expect("an object").iter().map(|(name, value)| (name.clone(), kind(value))).collect()
+    };
+    let long = Alert { message: "m".repeat(5_000), fingerprint: "f".repeat(500), ..alert() };
+    for alert in [alert(), resolved(), long] {
+        let event = pagerduty::event(&alert, "key", "https://page");
+        let texts = ["routing_key", "event_action", "dedup_key", "client", "client_url"].map(|name| (name.to_string(), "text"));
+        let expected: BTreeMap<_, _> = texts.into_iter().chain([("payload".to_string(), "object")]).collect();
+        assert_eq!(kinds(&event), expected);
+        let texts = ["summary", "source", "severity", "timestamp", "component", "group", "class"].map(|name| (name.to_string(), "text"));
+        let expected: BTreeMap<_, _> = texts.into_iter().chain([("custom_details".to_string(), "object")]).collect();
+        assert_eq!(kinds(&event["payload"]), expected);
+        let bytes = |text: &Value| text.as_str().map_or(0, str::len);
+        assert!(bytes(&event["payload"]["summary"]) <= 1_024 && bytes(&event["dedup_key"]) <= 255, "its limits");
+    }
+}
+
+/// An alert of Keep, field by field, as its `AlertDto` has them: the kind of each that it would coerce or refuse.
+#[test]
+fn keep_finds_in_each_field_what_it_expects() {
+    let statuses = ["firing", "resolved", "acknowledged", "suppressed", "pending"];
+    let severities = ["critical", "high", "warning", "info", "low"];
+    for severity in [Severity::Critical, Severity::High, Severity::Warning, Severity::Info, Severity::Low] {
+        for alert in [Alert { severity, ..alert() }, Alert { severity, ..resolved() }] {
+            let event = keep::event(&alert);
+            let text = |name: &str| event[name].as_str().unwrap_or_else(|| panic!("{name}: {event}"));
+            assert!(statuses.contains(&text("status")) && severities.contains(&text("severity")), "{event}");
+            for name in ["id", "name", "lastReceived", "environment", "service", "message", "description", "url", "fingerprint"] {
+                assert!(!text(name).is_empty(), "{name}");
+            }
+            assert!(text("lastReceived").ends_with('Z'), "ISO 8601 in UTC");
+            assert!(event["source"].as_array().is_some_and(|source| source.iter().all(Value::is_string)), "{event}");
+            assert!(event["labels"].as_object().is_some_and(|labels| labels.values().all(Value::is_string)), "{event}");
+        }
     }
 }

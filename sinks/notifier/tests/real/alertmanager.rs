@@ -1,39 +1,17 @@
 //! A real Alertmanager, fed through the embedded bus by the whole engine: what fires, once, and what ends.
-#![allow(clippy::disallowed_methods, reason = "a real program, in real time")]
 
 use std::{
     io::{Read, Write},
     net::{TcpListener, TcpStream},
     path::Path,
     process::{Child, Command, Stdio},
-    sync::Arc,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use notifier::{Config, Courier, Notifier, config::AlertmanagerConfig};
-use schemas::{Alert, AlertStatus, EventTime, Severity, alert::fingerprint, cloudevents, topics};
+use notifier::{Config, Tell, config::AlertmanagerConfig, config::RouteConfig};
+use schemas::Severity;
 use serde_json::Value;
-use stream_core::HeaderBuffer;
-use stream_runtime::{
-    bus::Bus,
-    embedded::{EmbeddedBus, EmbeddedConfig},
-    engine::Engine,
-    publish::PublishBatch,
-    settings::EngineSettings,
-};
 
-const PATIENCE: Duration = Duration::from_secs(60);
-
-fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let end = Instant::now() + PATIENCE;
-    while Instant::now() < end {
-        if let Some(found) = look() {
-            return found;
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    panic!("never: {what}");
-}
+use super::{alert, bus, ended, notifying, publish, until};
 
 /// Ended with the test.
 struct Alertmanager {
@@ -83,57 +61,30 @@ impl Drop for Alertmanager {
     }
 }
 
-fn now() -> EventTime {
-    EventTime::from_millis(SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis() as i64)
-}
-
-fn publish(bus: &EmbeddedBus, alert: &Alert) {
-    let mut headers = HeaderBuffer::default();
-    cloudevents::alert_headers(alert).iter().for_each(|(name, value)| headers.push(name, Some(value.as_bytes())));
-    let mut batch = PublishBatch::default();
-    let value = serde_json::to_vec(alert).expect("JSON");
-    batch.push(&topics::ALERTS.into(), Some(alert.fingerprint.as_bytes()), Some(&value), headers.as_headers()).expect("is small");
-    bus.publisher("source").expect("a publisher").publish(&batch, b"").expect("is taken");
-}
-
 #[test]
 fn it_fires_is_told_once_gets_worse_and_resolves() {
     let folder = tempfile::tempdir().expect("a folder");
     let Some(alertmanager) = Alertmanager::start(folder.path()) else { return };
-    let bus = EmbeddedBus::open(&folder.path().join("data"), EmbeddedConfig::default()).expect("opens");
-    Engine::ensure_topics(&bus).expect("are made");
+    let bus = bus(folder.path());
     let main = AlertmanagerConfig { url: format!("http://127.0.0.1:{}", alertmanager.port), ..AlertmanagerConfig::default() };
-    let config = Config { alertmanager: [("main".to_string(), main)].into(), ..Config::default() };
-    config.check().expect("can be meant");
-    let mut engine = Engine::new(Arc::new(bus.clone()), EngineSettings::default());
-    engine.spawn_sink::<Notifier<Courier>>(&config).expect("starts");
+    let route = RouteConfig { to: vec!["main".into()], tell: Some(Tell::Alerts), ..RouteConfig::default() };
+    let config = Config { alertmanager: [("main".to_string(), main)].into(), routes: vec![route], ..Config::default() };
+    let engine = notifying(&bus, &config);
 
-    let labels = [("host".to_string(), "vm-7".to_string())].into();
-    let mut alert = Alert {
-        fingerprint: fingerprint("DiskWriteStall", &labels),
-        name: "DiskWriteStall".into(),
-        severity: Severity::Warning,
-        started_at: now(),
-        last_received: now(),
-        source: vec!["drain".into()],
-        message: "vm-7: write stalled".into(),
-        labels,
-        ..Alert::default()
-    };
+    let mut alert = alert("DiskWriteStall", &[("host", "vm-7")], Severity::Warning);
     let severities = || alertmanager.active().iter().map(|found| found["labels"]["severity"].to_string()).collect::<Vec<_>>();
-    publish(&bus, &alert);
+    publish(&bus, std::slice::from_ref(&alert));
     until("it fires there", || (severities() == ["\"warning\""]).then_some(()));
-    publish(&bus, &alert);
-    let found = alertmanager.active().remove(0);
+    publish(&bus, std::slice::from_ref(&alert));
+    let found = until("it is shown", || alertmanager.active().pop());
     assert_eq!(found["labels"]["alertname"], "DiskWriteStall");
-    assert_eq!(found["annotations"]["summary"], "vm-7: write stalled");
+    assert_eq!(found["annotations"]["summary"], "DiskWriteStall happens");
 
     alert.severity = Severity::High;
-    publish(&bus, &alert);
+    publish(&bus, std::slice::from_ref(&alert));
     until("only the new severity fires", || (severities() == ["\"high\""]).then_some(()));
 
-    (alert.status, alert.ends_at) = (AlertStatus::Resolved, Some(now()));
-    publish(&bus, &alert);
+    publish(&bus, &[ended(&alert)]);
     until("nothing fires any more", || severities().is_empty().then_some(()));
     let standing = config.board.read().remove("main").expect("has said how it stands");
     assert_eq!((standing.refused, standing.trouble), (0, None));
