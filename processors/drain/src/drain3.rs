@@ -236,15 +236,12 @@ impl Drain3 {
         Assignment { cluster: self.counter, change: Drain3Change::Created, evicted }
     }
 
-    /// Puts a cluster into its leaf; if it cannot stand there, says how many tokens it has.
-    fn put(&mut self, number: Number) -> Option<usize> {
-        let cluster = self.clusters.peek(&number)?;
-        let leaf = self.branches.leaf_at(cluster.leaf)?;
-        if !leaf.takes(cluster.tokens.len()) {
-            return Some(cluster.tokens.len());
+    /// Puts a cluster, the newest of all, into its leaf.
+    fn put(&mut self, number: Number) {
+        let Some(cluster) = self.clusters.peek(&number) else { return };
+        if let Some(leaf) = self.branches.leaf_at(cluster.leaf) {
+            leaf.push(number, &cluster.tokens, &self.masks.param);
         }
-        leaf.push(number, &cluster.tokens, &self.masks.param);
-        None
     }
 
     fn evict(&mut self) -> Option<Number> {

@@ -181,6 +181,18 @@ impl Branches {
         (rows, numbers)
     }
 
+    /// For each place, the root first, how many tokens the lines have that come there.
+    pub(crate) fn counts(rows: &[NodeRow]) -> Vec<Option<usize>> {
+        let mut counts = vec![None];
+        for row in rows {
+            counts.push(match row.parent {
+                ROOT => row.token.parse().ok(),
+                parent => counts.get(parent as usize).copied().flatten(),
+            });
+        }
+        counts
+    }
+
     /// Rows read back under the same limits; `None` if a parent does not come before its children or a child comes twice.
     pub(crate) fn restored(&self, rows: &[NodeRow]) -> Option<Self> {
         let mut branches = Self::new(self.nodes_max, self.bytes_max);

@@ -44,11 +44,6 @@ impl Leaf {
         &self.numbers
     }
 
-    /// Whether a template of so many tokens may stand here.
-    pub(crate) fn takes(&self, tokens: usize) -> bool {
-        self.is_empty() || self.columns.len() == tokens
-    }
-
     /// Adds a cluster with a number above all others.
     pub(crate) fn push(&mut self, number: Number, tokens: &[Box<str>], param: &str) {
         self.numbers.push(number);
@@ -66,7 +61,9 @@ impl Leaf {
         let Ok(index) = self.numbers.binary_search(&number) else { return };
         self.numbers.remove(index);
         self.params.remove(index);
-        self.columns.iter_mut().for_each(|column| drop(column.remove(index)));
+        for column in &mut self.columns {
+            column.remove(index);
+        }
     }
 
     /// A token of a template has become a parameter.
@@ -96,5 +93,52 @@ impl Sight {
         }
         let found = leaf.numbers.iter().zip(&self.agreeing).zip(&leaf.params);
         found.map(|((number, agreeing), params)| (*number, *agreeing as usize, *params as usize))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const PARAM: &str = "<*>";
+
+    fn template() -> impl Strategy<Value = Vec<Box<str>>> {
+        prop::collection::vec(prop::sample::select(vec!["a", "b", "c", PARAM]).prop_map(Into::into), 3)
+    }
+
+    proptest! {
+        /// However clusters came, went and widened: what the first look says is what comparing each gives.
+        #[test]
+        fn the_first_look_counts_what_is_equal_and_what_is_a_parameter(
+            mut templates in prop::collection::vec(template(), 1..20),
+            widened in prop::collection::vec((any::<prop::sample::Index>(), 0_usize..3), 0..8),
+            removed in prop::collection::vec(any::<prop::sample::Index>(), 0..4),
+            line in prop::collection::vec(prop::sample::select(vec!["a", "b", "d"]), 3),
+        ) {
+            let mut leaf = Leaf::default();
+            for (number, tokens) in templates.iter().enumerate() {
+                leaf.push(number as Number, tokens, PARAM);
+            }
+            for (index, position) in widened {
+                let index = index.index(templates.len());
+                leaf.widen(index as Number, position);
+                templates[index][position] = PARAM.into();
+            }
+            let removed: Vec<usize> = removed.iter().map(|index| index.index(templates.len())).collect();
+            removed.iter().for_each(|number| leaf.remove(*number as Number));
+            let count = |tokens: &[Box<str>], is_meant: &dyn Fn(&str, &str) -> bool| {
+                tokens.iter().zip(&line).filter(|(token, theirs)| is_meant(token, theirs)).count()
+            };
+            let expected: Vec<(Number, usize, usize)> = templates
+                .iter()
+                .enumerate()
+                .filter(|(number, _)| !removed.contains(number))
+                .map(|(number, tokens)| (number as Number, count(tokens, &|a, b| a == b), count(tokens, &|a, _| a == PARAM)))
+                .collect();
+            let mut sight = Sight::default();
+            prop_assert_eq!(sight.of(&leaf, line.iter().copied()).collect::<Vec<_>>(), expected);
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::branches::{NodeRow, Number, Place};
+use super::branches::{Branches, NodeRow, Number, Place};
 use super::reference::{About, Reference};
 use super::{Cluster, cost};
 use crate::config::CLUSTERS_CEILING;
@@ -85,6 +85,7 @@ impl Reference {
             return invalid("branches behind their parents, each once", templates.branches.len());
         };
         drain3.branches = branches;
+        let counts = Branches::counts(&templates.branches);
         let mut rows: Vec<(ClusterRow, UsageRow)> = Vec::with_capacity(count);
         let mut last = 0;
         for (row, usage) in templates.clusters.into_iter().zip(usage.rows) {
@@ -106,6 +107,9 @@ impl Reference {
         let mut kept: Vec<(Number, About)> = Vec::with_capacity(rows.len());
         for (row, usage) in rows.into_iter().skip(surplus) {
             let tokens: Vec<Box<str>> = row.tokens.split(' ').filter(|token| !token.is_empty()).map(Into::into).collect();
+            if counts.get(row.leaf as usize).copied().flatten() != Some(tokens.len()) {
+                return invalid("a leaf for templates of as many tokens", tokens.len());
+            }
             let text = drain3.canonical(&tokens);
             drain3.bytes += tokens.iter().map(|token| cost(token, &drain3.masks.param)).sum::<usize>();
             drain3.clusters.insert(row.number, Cluster { tokens, size: usage.size, leaf: row.leaf });
@@ -123,9 +127,7 @@ impl Reference {
         // A leaf holds its clusters in the order of their numbers.
         kept.sort_by_key(|(number, ..)| *number);
         for (number, about) in kept {
-            if let Some(problem) = reference.drain3.put(number) {
-                return invalid("templates of equally many tokens in a leaf", problem);
-            }
+            reference.drain3.put(number);
             reference.take_back(number, about);
         }
         reference.touches = usage.touches;
