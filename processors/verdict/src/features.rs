@@ -1,13 +1,14 @@
-//! A template text as a set of hashed features: its words and its pairs of words.
+//! A template text as a set of hashed features: its words, their stems and its pairs of words.
 //!
-//! Words carry the meaning, pairs the negation and the object ("no error", "link down"). Character n-grams within words were tried
-//! and left out: there are ten of them to a word, so they outvote it (docs/decisions/verdict-features.md).
+//! Words carry the meaning, pairs the negation and the object ("no error", "link down"), stems what a word shares with its kin: who
+//! knows "corrupted" has a guess at "corruption". Character n-grams within words were tried and left out: there are ten of them to a
+//! word, so they outvote it (docs/decisions/verdict-features.md).
 //! Hashing (Weinberger et al., ICML 2009) needs no dictionary: a word of tomorrow has its place already.
 
 use schemas::template::PLACEHOLDER;
 use xxhash_rust::xxh3::xxh3_64;
 
-const BITS: u32 = 14;
+const BITS: u32 = 15;
 /// Number of features.
 pub(crate) const DIMENSIONS: usize = 1 << BITS;
 /// Words of a template that count, from its start; what a line is about stands early.
@@ -15,10 +16,18 @@ const WORDS_MAX: usize = 128;
 /// Letters of a word that count.
 const LETTERS_MAX: usize = 32;
 
+/// Endings that say how a word stands in its sentence, not what it means. The longest comes first.
+const ENDINGS: [&str; 22] = [
+    "ations", "ation", "ments", "ment", "ables", "able", "ings", "ions", "ures", "ing", "ion", "ure", "ies", "ied", "ers", "ed", "es",
+    "er", "ly", "s", "y", "e",
+];
+/// Letters that a stem keeps at least.
+const STEM_LETTERS_MIN: usize = 3;
+
 /// Indices below [`DIMENSIONS`], sorted, each once.
 pub(crate) fn features(text: &str) -> Vec<u16> {
     let words = words(text);
-    let mut found = Vec::with_capacity(words.len() * 2);
+    let mut found = Vec::with_capacity(words.len() * 3);
     let mut add = |kind: u8, parts: [&[u8]; 2]| {
         let [first, second] = parts;
         let mut key = Vec::with_capacity(2 + first.len() + second.len());
@@ -32,6 +41,7 @@ pub(crate) fn features(text: &str) -> Vec<u16> {
     };
     for word in &words {
         add(b'w', [word.as_bytes(), b""]);
+        add(b's', [stem(word).as_bytes(), b""]);
     }
     for (first, second) in words.iter().zip(words.iter().skip(1)) {
         add(b'p', [first.as_bytes(), second.as_bytes()]);
@@ -39,6 +49,17 @@ pub(crate) fn features(text: &str) -> Vec<u16> {
     found.sort_unstable();
     found.dedup();
     found
+}
+
+/// A word without its ending, and without the consonant that the ending doubled ("stopped", "stop"). Much coarser than a linguist's
+/// stemmer: a wrong stem only costs a feature.
+fn stem(word: &str) -> &str {
+    let ending = ENDINGS.iter().filter_map(|ending| word.strip_suffix(ending)).find(|stem| stem.len() >= STEM_LETTERS_MIN);
+    let stem = ending.unwrap_or(word);
+    match stem.as_bytes() {
+        [_, _, .., before, last] if before == last && *last != b's' => stem.get(..stem.len() - 1).unwrap_or(stem),
+        _ => stem,
+    }
 }
 
 /// The words of a text: runs of ASCII letters, lower case, `camelCase` and `HTTPServer` taken apart, placeholders left out.
@@ -83,6 +104,18 @@ mod tests {
         assert_eq!(words("HTTPServer failedToStart OOM ext4"), ["http", "server", "failed", "to", "start", "oom", "ext"]);
         assert_eq!(words("IOException<*>größe"), ["io", "exception", "gr", "e"]);
         assert!(words("<*> 012 [42]").is_empty());
+    }
+
+    #[test]
+    fn kindred_words_share_a_stem() {
+        for kin in [
+            &["fail", "fails", "failed", "failing", "failure", "failures"][..],
+            &["corrupt", "corrupted", "corruption"],
+            &["stop", "stopped", "stopping"],
+        ] {
+            assert!(kin.iter().all(|word| stem(word) == kin[0]), "{kin:?} {:?}", kin.iter().map(|word| stem(word)).collect::<Vec<_>>());
+        }
+        assert_eq!(["i", "es", "pass", "unable"].map(stem), ["i", "es", "pas", "unabl"]);
     }
 
     #[test]

@@ -67,6 +67,8 @@ const SAYINGS: &[(&str, &str)] = &[
     ("boot.txt", include_str!("../grammar/boot.txt")),
     ("daily.txt", include_str!("../grammar/daily.txt")),
     ("services.txt", include_str!("../grammar/services.txt")),
+    ("signs.txt", include_str!("../grammar/signs.txt")),
+    ("works.txt", include_str!("../grammar/works.txt")),
     ("hosts.txt", include_str!("../grammar/hosts.txt")),
 ];
 

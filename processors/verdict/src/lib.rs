@@ -2,8 +2,8 @@
 //!
 //! Four voices may answer, and the first that speaks decides: an operator, the table `logs.verdicts.v1` (past answers of a language
 //! model, imports), the [`Model`] that is compiled in, and, if it is asked to, the [`Lexicon`]. The model is a logistic regression
-//! over hashed words and word pairs, trained by ourselves on a grammar of what operating systems, hypervisors and
-//! devices say in general (`grammar/`); it needs 41 KB, no network and some microseconds per template. A second head of the same
+//! over hashed words, stems and word pairs, trained by ourselves on a grammar of what operating systems, hypervisors and
+//! devices say in general (`grammar/`); it needs 56 KB, no network and some microseconds per template. A second head of the same
 //! features tells the [`FailureClass`].
 //!
 //! The library is deterministic and pure: no clock, no randomness, no I/O.
