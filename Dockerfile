@@ -12,9 +12,9 @@ COPY . .
 # The caches outlive the layer, so a changed line compiles what it touches and no more.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
-    cargo build --release --locked -p nephoscope -p nephoscope-syslog -p nephoscope-drain -p nephoscope-incident -p nephoscope-matrix-profile \
+    cargo build --release --locked -p nephoscope -p nephoscope-syslog -p nephoscope-heartbeat -p nephoscope-drain -p nephoscope-incident -p nephoscope-matrix-profile \
     -p nephoscope-notifier && \
-    install -D -t /out target/release/nephoscope target/release/nephoscope-syslog target/release/nephoscope-drain \
+    install -D -t /out target/release/nephoscope target/release/nephoscope-syslog target/release/nephoscope-heartbeat target/release/nephoscope-drain \
     target/release/nephoscope-incident target/release/nephoscope-matrix-profile target/release/nephoscope-notifier
 
 FROM debian:${DEBIAN_VERSION}-slim

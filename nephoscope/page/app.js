@@ -14,6 +14,7 @@ const count = (n) => n.toLocaleString("en-US");
 const perSecond = (n) => (n === 0 ? "0" : n < 10 ? n.toFixed(1) : count(Math.round(n)));
 const clock = (ms) => new Date(ms).toLocaleTimeString([], { hour12: false });
 const moment = (ms) => new Date(ms).toLocaleString([], { hour12: false });
+const ofAlerts = (n) => (n === 1 ? "1 alert" : `${count(n)} alerts`);
 const tone = (severity) => (severity === "low" ? "info" : severity);
 
 function bytes(n) {
@@ -125,10 +126,10 @@ async function ask(path) {
 function verdict(o) {
   const stopped = o.stages.filter((stage) => stage.state === "stopped").map((stage) => stage.name);
   if (stopped.length) return ["critical", `${stopped.join(", ")} stopped`];
-  const open = o.openAlerts.length;
-  if (!open) return o.lines ? ["calm", "Nothing unusual"] : ["quiet", "No line has come yet"];
-  const worst = o.openAlerts[0].severity;
-  return [tone(worst), open === 1 ? `1 alert is open, severity ${worst}` : `${count(open)} alerts are open, the worst ${worst}`];
+  const [what, open] = o.openIncidents.length ? ["incident", o.openIncidents] : ["alert", o.openAlerts];
+  if (!open.length) return o.lines ? ["calm", "Nothing unusual"] : ["quiet", "No line has come yet"];
+  const worst = open[0].severity;
+  return [tone(worst), open.length === 1 ? `1 ${what} is open, severity ${worst}` : `${count(open.length)} ${what}s are open, the worst ${worst}`];
 }
 
 function gist(o) {
@@ -165,10 +166,71 @@ function drawHour(o) {
   say($("hour-text"), text);
 }
 
-function createAlert(alert) {
+function createItem(...body) {
   const summary = make("summary", "", make("span", "level"), " ", make("b"), " ", make("span", "said"), " ", make("span", "when"));
-  const proof = make("div", "proof", make("p"), make("p", "facts"), make("ol", "lines"));
-  const item = make("details", "", summary, proof);
+  return make("details", "", summary, make("div", "proof", ...body));
+}
+
+function createIncident(incident) {
+  const heading = (text) => make("p", "facts", text);
+  const item = createItem(
+    heading(""), make("ol", "causes"), heading("How it went"), make("ol", "lines"), heading("Its alerts"), make("div", "alerts"),
+  );
+  item.addEventListener("toggle", () => {
+    if (item.open && item.dataset.shown !== item.dataset.revision) showStory(item, incident.id);
+  });
+  return item;
+}
+
+function gistOf(incident) {
+  const cause = incident.cause ? `probable cause ${incident.cause.node}` : "no cause known";
+  const [named, more] = [incident.hosts.slice(0, 4).join(", "), incident.hosts.length - 4];
+  const hosts = named ? `; on ${named}${more > 0 ? ` and ${more} more` : ""}` : "";
+  return `${cause}${hosts}; ${ofAlerts(incident.alertsTotal)}`;
+}
+
+function updateIncident(now) {
+  return (item, incident) => {
+    dress(item, `alert incident ${tone(incident.severity)}`);
+    const [level, title, said, when] = item.firstChild.children;
+    say(level, incident.severity);
+    say(title, incident.title);
+    say(said, gistOf(incident));
+    say(when, incident.endsAtMs ? `ended ${ago(incident.endsAtMs, now)}` : `since ${ago(incident.startedAtMs, now)}`);
+    item.dataset.revision = incident.revision;
+    if (item.open && item.dataset.shown !== item.dataset.revision) showStory(item, incident.id);
+  };
+}
+
+// What an incident consists of is asked for when somebody opens it, and again when it has changed.
+async function showStory(item, id) {
+  item.dataset.shown = item.dataset.revision;
+  const [head, causes, , lines, , alerts] = item.lastChild.children;
+  try {
+    const story = await ask(`/api/incidents/${encodeURIComponent(id)}`);
+    say(head, `Probable causes · began ${moment(Date.parse(story.startedAt))} · id ${story.id.slice(0, 10)}`);
+    sync(causes, story.causes, (cause) => cause.node, () => make("li", "", make("b"), " ", make("span")), (row, cause) => {
+      say(row.firstChild, cause.node);
+      say(row.lastChild, cause.because);
+    });
+    const entries = story.timeline.map((entry, i) => ({ partition: i, offset: entry.at, timeMs: Date.parse(entry.at), text: entry.text }));
+    lineList(lines, entries);
+    const told = new Map([...latest.resolvedAlerts, ...latest.openAlerts].map((alert) => [alert.fingerprint, alert]));
+    sync(alerts, story.alerts.map((alert) => whole(alert, told.get(alert.fingerprint))), (alert) => alert.fingerprint, createAlert, updateAlert(latest.nowMs));
+  } catch (error) {
+    say(head, `It could not be read: ${error.message}`);
+  }
+}
+
+// An alert of an incident: what the alert itself says, or else what the incident says of it.
+function whole(alert, told) {
+  const message = `about ${alert.nodes.join(", ")}`;
+  const times = { startedAtMs: Date.parse(alert.startedAt), endsAtMs: alert.endsAt && Date.parse(alert.endsAt) };
+  return told && told.id === alert.id ? told : { message, description: "", ...told, ...alert, ...times };
+}
+
+function createAlert(alert) {
+  const item = createItem(make("p"), make("p", "facts"), make("ol", "lines"));
   item.addEventListener("toggle", () => {
     if (item.open && item.dataset.shown !== item.dataset.id) showProof(item, alert.fingerprint);
   });
@@ -210,10 +272,17 @@ function drawAlerts(o) {
   dress($("verdict"), `verdict ${mood}`);
   say($("verdict"), text);
   say($("gist"), gist(o));
-  document.title = o.openAlerts.length ? `(${o.openAlerts.length}) Nephoscope` : "Nephoscope";
+  const open = o.openIncidents.length || o.openAlerts.length;
+  document.title = open ? `(${open}) Nephoscope` : "Nephoscope";
+  sync($("incidents"), o.openIncidents, (incident) => incident.id, createIncident, updateIncident(o.nowMs));
+  $("past-box").hidden = o.endedIncidents.length === 0;
+  say($("past-count"), o.endedIncidents.length === 1 ? "1 incident" : `${count(o.endedIncidents.length)} incidents`);
+  sync($("past"), o.endedIncidents, (incident) => incident.id, createIncident, updateIncident(o.nowMs));
+  $("alerts-box").hidden = o.openAlerts.length === 0;
+  say($("alerts-count"), ofAlerts(o.openAlerts.length));
   sync($("alerts"), o.openAlerts, (alert) => alert.fingerprint, createAlert, updateAlert(o.nowMs));
   $("ended-box").hidden = o.resolvedAlerts.length === 0;
-  say($("ended-count"), count(o.resolvedAlerts.length));
+  say($("ended-count"), ofAlerts(o.resolvedAlerts.length));
   sync($("ended"), o.resolvedAlerts, (alert) => `${alert.fingerprint} ${alert.startedAtMs}`, createAlert, updateAlert(o.nowMs));
 }
 
@@ -394,6 +463,6 @@ document.addEventListener("keydown", (event) => {
     look();
   }
 });
-// An alert is shown when it comes, not at the next look; the moment gives the view time to read it too.
-new EventSource("/api/stream?topics=alerts.v1").addEventListener("record", () => setTimeout(look, 100));
+// An alert, an incident is shown when it comes, not at the next look; the moment gives the view time to read it too.
+new EventSource("/api/stream?topics=alerts.v1,incidents.v1").addEventListener("record", () => setTimeout(look, 100));
 look();

@@ -1,10 +1,11 @@
 //! What a person sees first: one bounded view of templates, alerts, hosts, sources and stages, served as a page and as JSON.
 //!
-//! Three threads follow `logs.templates.v1`, `logs.parsed.v1` and `alerts.v1` on the bus; nothing here is state that must
+//! Four threads follow `logs.templates.v1`, `logs.parsed.v1`, `alerts.v1` and `incidents.v1` on the bus; nothing here is state that must
 //! survive, since all of it can be read again.
 
 mod alerts;
 mod evidence;
+mod incidents;
 mod minutes;
 mod page;
 mod routes;
@@ -22,7 +23,7 @@ use std::{
     time::Duration,
 };
 
-use schemas::{Alert, AlertStatus, ParsedLog, Subject, TemplateRecord, topics};
+use schemas::{Alert, AlertStatus, Incident, IncidentStatus, ParsedLog, Subject, TemplateRecord, topics};
 use serde::Serialize;
 use stream_core::{NextOffset, Partition, Record, TopicName, TopicPartition};
 use stream_runtime::{
@@ -36,9 +37,10 @@ use syslog::collector::{SourceState, SourceStatus};
 
 use crate::redact::Redactor;
 
-pub use self::{alerts::AlertSummary, templates::TemplateSummary, view::HostSummary};
+pub use self::{alerts::AlertSummary, incidents::IncidentSummary, templates::TemplateSummary, view::HostSummary};
 use self::{
     alerts::{AlertQuery, ENDED_MAX},
+    incidents::IncidentQuery,
     templates::TemplateQuery,
     view::View,
 };
@@ -84,6 +86,10 @@ pub struct Overview {
     pub minutes: Vec<u32>,
     /// Alerts open in each minute of the last hour, oldest first: low, info, warning, high, critical.
     pub alert_minutes: Vec<[u32; alerts::SEVERITIES.len()]>,
+    /// Incidents that go on, worst first.
+    pub open_incidents: Vec<IncidentSummary>,
+    /// Incidents that ended within a day, newest first.
+    pub ended_incidents: Vec<IncidentSummary>,
     /// Alerts that fire, worst first.
     pub open_alerts: Vec<AlertSummary>,
     /// Alerts that resolved lately, newest first.
@@ -148,7 +154,7 @@ impl Console {
             closing: AtomicBool::new(false),
             threads: Mutex::default(),
         }));
-        for topic in [topics::LOGS_TEMPLATES, topics::LOGS_PARSED, topics::ALERTS] {
+        for topic in [topics::LOGS_TEMPLATES, topics::LOGS_PARSED, topics::ALERTS, topics::INCIDENTS] {
             console.spawn(move |inner| inner.follow(topic))?;
         }
         console.spawn(|inner| inner.sample())?;
@@ -178,6 +184,10 @@ impl Console {
         let mut view = self.view();
         view.alerts.settle(now, |part| stages.iter().any(|stage| stage.status.name == part && stage.status.state == "stopped"));
         let listed = |status, limit| AlertQuery { status: Some(status), severity: None, limit };
+        let told = |status| {
+            let query = IncidentQuery { status: Some(status), severity: None, limit: usize::MAX };
+            view.incidents.list(&query, now).into_iter().map(incidents::summary).collect()
+        };
         let mut hosts = view.hosts(now);
         let hosts_known = hosts.len();
         hosts.truncate(HOSTS_SHOWN);
@@ -188,6 +198,8 @@ impl Console {
             lines: view.lines(),
             minutes: view.minutes(now),
             alert_minutes: view.alerts.hour(now),
+            open_incidents: told(IncidentStatus::Open),
+            ended_incidents: told(IncidentStatus::Resolved),
             open_alerts: view.alerts.list(&listed(AlertStatus::Firing, usize::MAX)),
             resolved_alerts: view.alerts.list(&listed(AlertStatus::Resolved, ENDED_MAX)),
             templates_known: view.templates.len(),
@@ -199,6 +211,11 @@ impl Console {
             stages,
             losses: self.0.engine.losses(),
         }
+    }
+
+    /// The incidents that are wanted, whole.
+    fn incidents(&self, query: &IncidentQuery) -> Vec<Incident> {
+        self.view().incidents.list(query, wall_clock()).into_iter().cloned().collect()
     }
 
     fn sources(&self) -> Vec<SourceView> {
@@ -276,6 +293,11 @@ fn take(view: &mut View, record: &Record<'_>) {
         topics::ALERTS => {
             if let Ok(alert) = serde_json::from_slice::<Alert>(value) {
                 view.on_alert(alert);
+            }
+        }
+        topics::INCIDENTS => {
+            if let Ok(incident) = serde_json::from_slice::<Incident>(value) {
+                view.on_incident(incident);
             }
         }
         topics::LOGS_TEMPLATES => {

@@ -78,7 +78,7 @@ pub fn run(args: &Demo, out: &mut Output) -> anyhow::Result<ExitCode> {
 /// Its own ports and sockets, nothing of this machine, short buckets, little waiting for stragglers.
 fn configuration(bucket_s: f64) -> String {
     format!(
-        "[listen]\nadmin = \"127.0.0.1:0\"\n\n[syslog]\nsources = \"listed\"\nudp = []\ntcp = []\n\n[time]\nlateness_ms = 500\n\n\
+        "[listen]\nadmin = \"127.0.0.1:0\"\n\n[syslog]\nsources = \"listed\"\nudp = []\ntcp = []\n\n[heartbeat]\nudp = []\n\n[time]\nlateness_ms = 500\n\n\
          [drain]\nwarmup_lines = 100\nwarmup_min = 0\n\n[drain.activity]\nbucket_s = {bucket_s}\n"
     )
 }

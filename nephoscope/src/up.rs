@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use drain::DrainProcessor;
+use heartbeat::Receiver;
 use incident::IncidentProcessor;
 use notifier::{Courier, Notifier};
 use stream_core::Processor;
@@ -27,6 +28,8 @@ pub struct Configuration {
     pub process: ProcessSettings,
     /// `[drain]`.
     pub drain: drain::Config,
+    /// `[heartbeat]`.
+    pub heartbeat: heartbeat::Config,
     /// `[incident]`.
     pub incident: incident::Config,
     /// `[notifier]`.
@@ -50,10 +53,11 @@ impl Configuration {
         let process = ProcessSettings::read(&mut file, &args, ListenSettings::default())?;
         let (drain, syslog) = (file.section(DrainProcessor::NAME)?, file.section(Collector::NAME)?);
         let incident = file.section(IncidentProcessor::NAME)?;
+        let heartbeat = file.section(Receiver::NAME)?;
         let notifier = notifier::read(&mut file)?;
         let redactor = Redactor::from(notifier.redactor.clone());
         file.finish()?;
-        Ok(Self { process, drain, incident, notifier, syslog, redactor, file })
+        Ok(Self { process, drain, heartbeat, incident, notifier, syslog, redactor, file })
     }
 }
 
@@ -62,7 +66,8 @@ impl Configuration {
 /// # Errors
 /// If the configuration cannot be meant, a part cannot start, or the collector ends by itself.
 pub fn run(args: &Up, global: &Global, out: &mut Output) -> anyhow::Result<ExitCode> {
-    let Configuration { process: settings, drain, incident, mut notifier, syslog, redactor, file } = Configuration::read(global)?;
+    let Configuration { process: settings, drain, heartbeat, incident, mut notifier, syslog, redactor, file } =
+        Configuration::read(global)?;
     if args.print_config {
         if out.is_json() {
             out.document(&file.to_json())?;
@@ -81,15 +86,21 @@ pub fn run(args: &Up, global: &Global, out: &mut Output) -> anyhow::Result<ExitC
     let notifications = notifier::prepare(&mut notifier, &running);
     running.engine.spawn_sink::<Notifier<Courier>>(&notifier)?;
     let collector = Collector::start(syslog, running.source_context(Collector::NAME, &settings)?).map_err(boxed)?;
+    let receiver = Receiver::start(heartbeat, running.source_context(Receiver::NAME, &settings)?).map_err(boxed)?;
     let watch = collector.watch();
     let console = Console::start(running.bus.as_inspect(), running.engine.view(), move || watch.status(), redactor)?;
     let api = running.serve(&file, &settings, console.routes().merge(notifications)).map_err(boxed)?;
     let url = format!("http://{}/?token={}", api.address(), token(&settings.listen, &settings.bus.data_dir).map_err(boxed)?);
     let report = Report::start(console.clone(), url, settings.bus.data_dir.clone())?;
-    let outcome = wait_until(&stop, running.engine.view(), || collector.failed().map(|why| format!("the syslog collector stopped: {why}")));
+    let failed = || {
+        let collector = collector.failed().map(|why| format!("the syslog collector stopped: {why}"));
+        collector.or_else(|| receiver.failed().map(|why| format!("the receiver of heartbeats stopped: {why}")))
+    };
+    let outcome = wait_until(&stop, running.engine.view(), failed);
     report.stop();
     tracing::info!("leaving: everything read so far is on the bus when this process ends");
     collector.stop();
+    receiver.stop();
     api.stop();
     console.stop();
     running.stop();

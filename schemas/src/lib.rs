@@ -19,6 +19,7 @@ pub mod alert;
 pub mod cloudevents;
 pub mod codec;
 pub mod feedback;
+pub mod heartbeat;
 pub mod incident;
 mod log_view;
 pub mod logs;
@@ -33,6 +34,7 @@ mod wire;
 pub use alert::{Alert, AlertStatus, Evidence, Model, Severity};
 pub use codec::{CodecError, Subject};
 pub use feedback::{Feedback, FeedbackKind};
+pub use heartbeat::{Heartbeat, HeartbeatKind};
 pub use incident::{Cause, Incident, IncidentAction, IncidentAlert, IncidentStatus, Node, NodeKind, TimelineEntry, TimelineKind};
 pub use log_view::LogRecordView;
 pub use logs::{

@@ -18,6 +18,8 @@ pub enum Class {
     Alerts,
     /// A compacted table.
     Table,
+    /// Moderate rate, in one order over all keys, kept for a day.
+    Signals,
     /// Dead letters of another topic.
     DeadLetters,
 }
@@ -75,6 +77,15 @@ impl Class {
                 retention_bytes_kafka: None,
                 retention_bytes_embedded: 256 * MIB,
             },
+            Self::Signals => Layout {
+                cleanup: Cleanup::Delete,
+                partitions_kafka: 1,
+                partitions_embedded: 1,
+                retention_ms_kafka: 24 * HOUR_MS,
+                retention_ms_embedded: 24 * HOUR_MS,
+                retention_bytes_kafka: Some(8 * 1024 * MIB),
+                retention_bytes_embedded: 128 * MIB,
+            },
             Self::DeadLetters => Layout {
                 cleanup: Cleanup::Delete,
                 partitions_kafka: 6,
@@ -113,6 +124,8 @@ pub const LOGS_PARSED: &str = "logs.parsed.v1";
 pub const LOGS_TEMPLATES: &str = "logs.templates.v1";
 /// Verdicts on templates.
 pub const LOGS_VERDICTS: &str = "logs.verdicts.v1";
+/// Who is heard to be alive.
+pub const HOST_HEARTBEATS: &str = "host.heartbeats.v1";
 /// Corrections by people.
 pub const FEEDBACK: &str = "feedback.v1";
 /// Alerts.
@@ -183,7 +196,7 @@ pub const TOPICS: &[Topic] = &[
         name: ALERTS,
         class: Class::Alerts,
         key: "fingerprint",
-        written_by: &["drain", "matrix-profile", "runtime"],
+        written_by: &["drain", "incident", "matrix-profile", "runtime"],
         read_by: &["incident", "console", "notifier", "anyone"],
         about: "alerts (JSON, CloudEvents headers)",
     },
@@ -194,6 +207,14 @@ pub const TOPICS: &[Topic] = &[
         written_by: &["incident"],
         read_by: &["console", "anyone"],
         about: "alerts of one story together, with what probably caused them (JSON, CloudEvents headers)",
+    },
+    Topic {
+        name: HOST_HEARTBEATS,
+        class: Class::Signals,
+        key: "host or VM",
+        written_by: &["heartbeat"],
+        read_by: &["incident"],
+        about: "who is heard to be alive: changes, and a summary per name and 10 s (Avro)",
     },
     Topic {
         name: CONTROL_SILENCES,

@@ -7,7 +7,7 @@ use apache_avro::{
     schema::RecordSchema,
     schema_compatibility::{Compatibility, SchemaCompatibility},
 };
-use schemas::{LogRecord, LogSource, Parameter, ParsedLog, Subject, TemplateChange, TemplateRecord, Verdict};
+use schemas::{Heartbeat, LogRecord, LogSource, Parameter, ParsedLog, Subject, TemplateChange, TemplateRecord, Verdict};
 use serde::{Deserialize, Serialize, de};
 use sha2::{Digest, Sha256};
 
@@ -177,6 +177,7 @@ fn types_have_the_fields_of_their_schemas_in_order() {
     same_fields::<Parameter>(&parsed, "Parameter");
     same_fields::<TemplateRecord>(&template, "TemplateRecord");
     same_fields::<TemplateChange>(&template, "TemplateChange");
+    same_fields::<Heartbeat>(&Heartbeat::get_schema(), "Heartbeat");
     same_fields::<Verdict>(&Verdict::get_schema(), "Verdict");
 }
 
@@ -187,6 +188,7 @@ fn types_write_the_newest_version() {
     assert_eq!(LogRecord::schemas().fingerprint(), fingerprint(LogRecord::SUBJECT));
     assert_eq!(ParsedLog::schemas().fingerprint(), fingerprint(ParsedLog::SUBJECT));
     assert_eq!(TemplateRecord::schemas().fingerprint(), fingerprint(TemplateRecord::SUBJECT));
+    assert_eq!(Heartbeat::schemas().fingerprint(), fingerprint(Heartbeat::SUBJECT));
     assert_eq!(Verdict::schemas().fingerprint(), fingerprint(Verdict::SUBJECT));
-    assert_eq!(published().len(), 4, "every subject is held here");
+    assert_eq!(published().len(), 5, "every subject is held here");
 }

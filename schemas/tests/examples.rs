@@ -3,7 +3,9 @@
 
 use std::{collections::BTreeSet, fs, path::PathBuf};
 
-use schemas::{Alert, Feedback, FeedbackKind, Incident, LogRecord, ParsedLog, Silence, Subject, TemplateRecord, Verdict, alert, incident};
+use schemas::{
+    Alert, Feedback, FeedbackKind, Heartbeat, Incident, LogRecord, ParsedLog, Silence, Subject, TemplateRecord, Verdict, alert, incident,
+};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
@@ -56,6 +58,11 @@ fn templates() {
 #[test]
 fn verdicts() {
     round_trip::<Verdict>();
+}
+
+#[test]
+fn heartbeats() {
+    round_trip::<Heartbeat>();
 }
 
 #[test]

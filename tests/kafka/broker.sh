@@ -120,7 +120,7 @@ format_node() { # node
     if [ "$secure" = 1 ]; then
         for user in $users; do scram+=(--add-scram "SCRAM-SHA-512=[name=${user%%:*},password=${user#*:}]"); done
     fi
-    java -cp "$jars/*" kafka.tools.StorageTool format -t "$cluster_id" -c "$node/server.properties" "${scram[@]}" >"$node/format.log" 2>&1 ||
+    java -cp "$jars/*" kafka.tools.StorageTool format "--cluster-id=$cluster_id" -c "$node/server.properties" "${scram[@]}" >"$node/format.log" 2>&1 ||
         fail "format of node $1 failed: $(tail -n 3 "$node/format.log")"
 }
 

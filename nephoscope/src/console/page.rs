@@ -1,9 +1,11 @@
 //! The page: static files, and the overview as plain HTML within it, so that it is readable before its script has run and
 //! where none runs. The script redraws the same elements; log content reaches both only as escaped text.
 
+mod incidents;
+
 use std::fmt::Write as _;
 
-use schemas::Severity;
+use schemas::{Incident, Severity};
 use syslog::collector::SourceState;
 
 use super::{
@@ -28,8 +30,8 @@ const HOUR: (f64, f64) = (600.0, 100.0);
 const LINES_HEIGHT: f64 = 74.0;
 const CELL_TOP: f64 = 82.0;
 
-/// The page with the overview already in it.
-pub fn render(overview: &Overview) -> String {
+/// The page with the overview and the incidents, those that are open and those that ended, already in it.
+pub fn render(overview: &Overview, open: &[Incident], past: &[Incident]) -> String {
     let (tone, verdict) = verdict(overview);
     let ended = overview.resolved_alerts.len();
     let parts = [
@@ -38,9 +40,16 @@ pub fn render(overview: &Overview) -> String {
         ("gist", escape(&gist(overview))),
         ("hour", hour(overview)),
         ("hour-text", escape(&hour_text(overview))),
+        ("incidents", incidents::list(open, overview.now_ms)),
+        ("past-hidden", if past.is_empty() { "hidden".into() } else { String::new() }),
+        ("past-count", number_of(past.len(), "incident")),
+        ("past", incidents::list(past, overview.now_ms)),
+        ("alerts-open", if open.is_empty() { "open".into() } else { String::new() }),
+        ("alerts-hidden", if overview.open_alerts.is_empty() { "hidden".into() } else { String::new() }),
+        ("alerts-count", number_of(overview.open_alerts.len(), "alert")),
         ("alerts", list(&overview.open_alerts, overview.now_ms)),
         ("ended-hidden", if ended == 0 { "hidden".into() } else { String::new() }),
-        ("ended-count", ended.to_string()),
+        ("ended-count", number_of(ended, "alert")),
         ("ended", list(&overview.resolved_alerts, overview.now_ms)),
         ("sources", overview.sources.iter().map(|source| source_row(source, overview.now_ms)).collect()),
         ("hosts", overview.hosts.iter().map(|host| host_row(host, overview.now_ms)).collect()),
@@ -73,15 +82,18 @@ fn verdict(overview: &Overview) -> (&'static str, String) {
     if !stopped.is_empty() {
         return ("critical", format!("{} stopped", stopped.join(", ")));
     }
-    match overview.open_alerts.first() {
-        Some(worst) => {
-            let open = overview.open_alerts.len();
-            let alerts = if open == 1 { "1 alert is open".into() } else { format!("{open} alerts are open") };
-            (tone(worst.severity), format!("{alerts}, {} {}", if open == 1 { "severity" } else { "the worst" }, worst.severity))
-        }
+    let incidents = overview.open_incidents.first().map(|worst| ("incident", overview.open_incidents.len(), worst.severity));
+    let alerts = overview.open_alerts.first().map(|worst| ("alert", overview.open_alerts.len(), worst.severity));
+    match incidents.or(alerts) {
+        Some((what, 1, severity)) => (tone(severity), format!("1 {what} is open, severity {severity}")),
+        Some((what, open, worst)) => (tone(worst), format!("{} {what}s are open, the worst {worst}", count(open as u64))),
         None if overview.lines == 0 => ("quiet", "No line has come yet".into()),
         None => ("calm", "Nothing unusual".into()),
     }
+}
+
+fn number_of(number: usize, what: &str) -> String {
+    if number == 1 { format!("1 {what}") } else { format!("{} {what}s", count(number as u64)) }
 }
 
 fn tone(severity: Severity) -> &'static str {

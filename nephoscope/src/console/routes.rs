@@ -7,7 +7,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use schemas::{AlertStatus, EventTime, Severity};
+use schemas::{AlertStatus, EventTime, Incident, IncidentStatus, Severity};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use stream_runtime::{
@@ -19,6 +19,7 @@ use super::{
     Console, Overview,
     alerts::AlertQuery,
     evidence::{self, Proof},
+    incidents::IncidentQuery,
     page,
     templates::{Order, TemplateQuery},
 };
@@ -42,12 +43,16 @@ impl Console {
             .route("/api/templates/{id}", get(template))
             .route("/api/alerts", get(alerts))
             .route("/api/alerts/{key}", get(alert))
+            .route("/api/incidents", get(incidents))
+            .route("/api/incidents/{id}", get(incident))
             .with_state(self.clone())
     }
 }
 
 async fn index(State(console): State<Console>) -> Response {
-    let html = page::render(&console.overview());
+    let all = console.incidents(&IncidentQuery { limit: usize::MAX, ..IncidentQuery::default() });
+    let (open, past) = all.split_at(all.partition_point(|incident| incident.status == IncidentStatus::Open));
+    let html = page::render(&console.overview(), open, past);
     ([(CONTENT_TYPE, "text/html; charset=utf-8"), (CONTENT_SECURITY_POLICY, POLICY)], html).into_response()
 }
 
@@ -117,6 +122,27 @@ async fn alert(State(console): State<Console>, Path(key): Path<String>) -> Resul
     let missing = || ApiError::not_found(format!("no alert {key:?} is open or was lately")).expected("an id or fingerprint of /api/alerts");
     let alert = found.ok_or_else(missing)?;
     beside(move || evidence::proof(console.0.inspect.as_ref(), &console.0.redactor, alert)).await.map(Json)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct IncidentParams {
+    status: Option<IncidentStatus>,
+    severity: Option<Severity>,
+    limit: Option<usize>,
+}
+
+/// Incidents that are open or ended within a day, whole.
+async fn incidents(State(console): State<Console>, Params(params): Params<IncidentParams>) -> Result<Json<Value>, ApiError> {
+    let IncidentParams { status, severity, limit } = params;
+    let query = IncidentQuery { status, severity, limit: limit_of(limit)? };
+    Ok(Json(json!({ "incidents": console.incidents(&query) })))
+}
+
+/// An incident by its id, whole.
+async fn incident(State(console): State<Console>, Path(id): Path<String>) -> Result<Json<Incident>, ApiError> {
+    let missing = || ApiError::not_found(format!("no incident {id:?} is open or was lately")).expected("an id of /api/incidents");
+    console.view().incidents.find(&id).cloned().map(Json).ok_or_else(missing)
 }
 
 /// Reads the bus beside the loop that serves.

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use schemas::{Alert, AlertStatus, ChangeKind, EventTime, ParsedLog, Severity, TemplateChange, TemplateRecord};
+use schemas::{Alert, AlertStatus, ChangeKind, EventTime, Incident, IncidentStatus, ParsedLog, Severity, TemplateChange, TemplateRecord};
 
 use super::{
     alerts::{AlertQuery, Alerts, ENDED_MAX},
+    incidents::{self, IncidentQuery, Incidents},
     templates::{Order, TEMPLATES_MAX, TemplateQuery},
     view::{View, evict},
 };
@@ -258,4 +259,56 @@ fn secrets_do_not_reach_the_page() {
     let text = format!("{alert:?} {:?}", view.templates.one("a", at(0)));
     assert!(!text.contains("hunter2") && !text.contains("abc"), "{text}");
     assert_eq!(text.matches("[redacted]").count(), 4);
+}
+
+fn incident(id: &str, severity: Severity, from: i64, to: Option<i64>) -> Incident {
+    Incident {
+        id: id.into(),
+        status: if to.is_some() { IncidentStatus::Resolved } else { IncidentStatus::Open },
+        severity,
+        title: format!("{id}: password=hunter2"),
+        started_at: at(from * MINUTE_MS),
+        last_update: at(to.unwrap_or(from) * MINUTE_MS),
+        ends_at: to.map(|to| at(to * MINUTE_MS)),
+        ..Incident::default()
+    }
+}
+
+#[test]
+fn incidents_are_listed_worst_first_and_for_a_day_after_their_end() {
+    let mut incidents = Incidents::new(Redactor::default());
+    incidents.on_incident(incident("a", Severity::Warning, 1, None));
+    incidents.on_incident(incident("b", Severity::Critical, 0, None));
+    incidents.on_incident(incident("c", Severity::Critical, 2, None));
+    incidents.on_incident(incident("d", Severity::High, 0, Some(3)));
+    incidents.on_incident(Incident { merged_into: Some("b".into()), ..incident("e", Severity::Critical, 0, Some(4)) });
+    let list = |incidents: &Incidents, query, minute| {
+        incidents.list(&query, at(minute * MINUTE_MS)).into_iter().map(|incident| incident.id.clone()).collect::<Vec<_>>().join(" ")
+    };
+    let all = || IncidentQuery { limit: 9, ..IncidentQuery::default() };
+    assert_eq!(list(&incidents, all(), 5), "c b a d", "what goes on in another is listed there");
+    assert_eq!(list(&incidents, all(), 24 * 60 + 4), "c b a");
+    assert_eq!(list(&incidents, IncidentQuery { status: Some(IncidentStatus::Resolved), ..all() }, 5), "d");
+    assert_eq!(list(&incidents, IncidentQuery { severity: Some(Severity::High), limit: 2, ..all() }, 5), "c b");
+    let found = incidents::summary(incidents.find("d").expect("is kept"));
+    assert_eq!((found.title.as_str(), found.ends_at_ms), ("d: password=[redacted]", Some(START_MS + 3 * MINUTE_MS)));
+
+    // It goes on after all, and ends again.
+    incidents.on_incident(incident("d", Severity::High, 0, None));
+    assert_eq!(list(&incidents, all(), 5), "c b d a");
+    incidents.on_incident(incident("c", Severity::Critical, 2, Some(6)));
+    assert_eq!(list(&incidents, all(), 7), "b d a c");
+}
+
+#[test]
+fn incidents_are_bounded_whatever_comes() {
+    let mut incidents = Incidents::new(Redactor::default());
+    for n in 0..2_000 {
+        incidents.on_incident(incident(&format!("open {n}"), Severity::High, n, None));
+        incidents.on_incident(incident(&format!("over {n}"), Severity::High, n, Some(n)));
+    }
+    let count = |status| incidents.list(&IncidentQuery { status: Some(status), severity: None, limit: usize::MAX }, at(0)).len();
+    assert!((150..=200).contains(&count(IncidentStatus::Open)));
+    assert_eq!(count(IncidentStatus::Resolved), incidents::ENDED_MAX);
+    assert!(incidents.find("open 1999").is_some(), "the newest stay");
 }

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use schemas::{Alert, EventTime, ParsedLog, TemplateRecord};
+use schemas::{Alert, EventTime, Incident, ParsedLog, TemplateRecord};
 use serde::Serialize;
 
-use super::{alerts::Alerts, minutes::Minutes, templates::Templates};
+use super::{alerts::Alerts, incidents::Incidents, minutes::Minutes, templates::Templates};
 use crate::redact::Redactor;
 
 /// Hosts kept; beyond, those that were seen longest ago go.
@@ -21,6 +21,8 @@ pub struct View {
     pub templates: Templates,
     /// Alerts.
     pub alerts: Alerts,
+    /// Incidents.
+    pub incidents: Incidents,
 }
 
 #[derive(Debug, Default)]
@@ -55,6 +57,7 @@ impl View {
             hosts: BTreeMap::new(),
             templates: Templates::new(redactor.clone()),
             alerts: Alerts::new(redactor.clone()),
+            incidents: Incidents::new(redactor.clone()),
         }
     }
 
@@ -82,6 +85,11 @@ impl View {
     /// Takes note of an alert.
     pub fn on_alert(&mut self, alert: Alert) {
         self.alerts.on_alert(alert);
+    }
+
+    /// Takes note of a word about an incident.
+    pub fn on_incident(&mut self, incident: Incident) {
+        self.incidents.on_incident(incident);
     }
 
     /// Lines so far.

@@ -22,7 +22,8 @@ fn fed() -> Instance {
     }
     instance.send(6, "web-1", HOSTILE);
     instance.send(2, "db-2", "disk sda1 failed: password=hunter2 <b>bold</b>");
-    instance.until(|overview| overview["lines"] == 402 && overview["openAlerts"][0].is_object());
+    instance
+        .until(|overview| overview["lines"] == 402 && overview["openAlerts"][0].is_object() && overview["openIncidents"][0].is_object());
     instance
 }
 
@@ -69,8 +70,9 @@ fn what_happens_is_shown_within_two_seconds() {
         browser.wait("[...document.querySelectorAll('#alerts .said')].some((said) => said.textContent.includes('out of memory'))", limit);
     assert!(browser.eval("document.title").as_str().is_some_and(|title| title.starts_with('(')));
     instance.send(6, "nat-9", "a line of a new host");
+    let incident = browser.wait("document.querySelector('#incidents').textContent.includes('out of memory')", limit);
     let host = browser.wait("document.querySelector('#hosts').textContent.includes('nat-9')", limit);
-    println!("alert on the page after {alert:?}, new host after {host:?}");
+    println!("alert on the page after {alert:?}, its incident after {incident:?} more, new host after {host:?}");
     browser.wait("document.querySelector('#templates').textContent.includes('a line of a new host')", limit);
     assert_eq!(browser.problems(), Vec::<String>::new());
 }
@@ -85,11 +87,18 @@ fn everything_is_reached_by_keyboard() {
         });
         assert!(reached, "{selector}");
     };
-    tab_to(&mut browser, "#alerts summary");
+    tab_to(&mut browser, "#incidents > details > summary");
     assert_ne!(browser.eval("getComputedStyle(document.activeElement).outlineStyle"), "none", "focus is seen");
     browser.press("Enter");
-    browser.wait("document.querySelector('#alerts details[open] .lines li')", Duration::from_secs(5));
-    let line = browser.eval("document.querySelector('#alerts details[open] .lines li').textContent");
+    let whole =
+        "document.querySelector('#incidents details[open] .causes li') && document.querySelector('#incidents details[open] .lines li')";
+    browser.wait(whole, Duration::from_secs(5));
+    let cause = browser.eval("document.querySelector('#incidents .causes li').textContent");
+    assert!(cause.as_str().is_some_and(|cause| cause.contains("SevereLog, critical")), "{cause}");
+    tab_to(&mut browser, "#incidents .alerts summary");
+    browser.press("Enter");
+    browser.wait("document.querySelector('#incidents .alerts details[open] .lines li')", Duration::from_secs(5));
+    let line = browser.eval("document.querySelector('#incidents .alerts details[open] .lines li').textContent");
     let line = line.as_str().expect("text");
     assert!(line.contains("password=[redacted]") && line.contains("<b>bold</b>"), "{line}");
 
@@ -107,7 +116,7 @@ fn everything_is_reached_by_keyboard() {
     let before = browser.eval(looks);
     browser.wait(&format!("{looks} >= {before} + 2"), Duration::from_secs(5));
     assert_eq!(browser.eval("document.activeElement.matches('#templates button[aria-expanded=true]')"), true);
-    assert_eq!(browser.eval("document.querySelector('#alerts details').open"), true);
+    assert_eq!(browser.eval("document.querySelector('#incidents .alerts details').open"), true);
     keep_picture(&mut browser, "opened");
     browser.press("/");
     browser.press("Escape");
@@ -120,13 +129,21 @@ fn log_content_is_shown_and_never_interpreted() {
     let Some((instance, mut browser)) = opened() else { return };
     let shown = "[...document.querySelectorAll('#templates .text')].some((cell) => cell.textContent.includes('onerror'))";
     browser.wait(shown, Duration::from_secs(5));
-    assert_eq!(browser.eval("document.querySelectorAll('img, #alerts b b, tbody script').length"), 0);
+    assert_eq!(browser.eval("document.querySelectorAll('img, .alert b b, tbody script').length"), 0);
     assert_eq!(browser.eval("window.pwned === undefined"), true);
     // The same without the script, as a terminal browser sees it.
     let html = instance.get("/");
     assert!(html.contains("&lt;img src=x onerror=") && !html.contains("<img") && !html.contains("<script>"));
     assert!(html.contains("password=[redacted]") && !html.contains("hunter2"));
-    for part in ["1 alert is open, severity critical", "402 lines from 2 hosts", "syslog.sock", "drain", "checkpoint took"] {
+    for part in [
+        "1 incident is open, severity critical",
+        "probable cause service/app; on db-2; 1 alert",
+        "How it went",
+        "402 lines from 2 hosts",
+        "syslog.sock",
+        "drain",
+        "checkpoint took",
+    ] {
         assert!(html.contains(part), "{part}");
     }
     assert_eq!(browser.problems(), Vec::<String>::new());
@@ -153,7 +170,16 @@ const TOO_FAINT: &str = r#"(() => {
 
 #[test]
 fn it_is_readable_in_both_schemes_and_on_a_phone() {
-    let Some((_instance, mut browser)) = opened() else { return };
+    let Some((instance, mut browser)) = opened() else { return };
+    for host in ["web-1", "web-2"] {
+        instance.send(2, host, "cannot reach db-2:5432, giving up: connection refused");
+    }
+    browser.wait("document.querySelector('#incidents').textContent.includes('3 alerts')", Duration::from_secs(15));
+    keep_picture(&mut browser, "first");
+    browser.eval("document.querySelector('#incidents summary').click()");
+    browser.wait("document.querySelectorAll('#incidents .alerts .alert').length === 3", Duration::from_secs(5));
+    browser.eval("document.querySelector('#incidents .alerts summary').click()");
+    browser.wait("document.querySelector('#incidents .alerts .lines li')", Duration::from_secs(5));
     for (width, height, scheme) in [(1280, 900, "light"), (1280, 900, "dark"), (390, 844, "light"), (390, 844, "dark"), (320, 640, "light")]
     {
         browser.look_like(width, height, scheme);

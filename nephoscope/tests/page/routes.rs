@@ -52,7 +52,20 @@ fn the_json_behind_the_page_answers_every_question() {
     assert_eq!((&drain["processor"], &drain["topic"], &drain["partition"]), (&"drain".into(), &"logs.raw.v1".into(), &0.into()));
     assert_eq!((&drain["position"], &drain["end"], &drain["lag"]), (&402.into(), &402.into(), &0.into()));
 
+    let incidents = instance.json("/api/incidents?status=open&severity=high&limit=1");
+    let incident = &incidents["incidents"][0];
+    assert_eq!((&incident["severity"], &incident["causes"][0]["node"]), (&"critical".into(), &"service/app".into()), "{incident}");
+    assert_eq!(incident["alerts"][0]["fingerprint"], alerts["alerts"][0]["fingerprint"]);
+    assert!(!incident.to_string().contains("hunter2"), "{incident}");
+    let id = incident["id"].as_str().expect("an id");
+    assert_eq!(&instance.json(&format!("/api/incidents/{id}"))["id"], &incident["id"]);
+    assert_eq!(instance.json("/api/incidents?status=resolved"), serde_json::json!({ "incidents": [] }));
+    assert_eq!((&overview["openIncidents"][0]["id"], &overview["endedIncidents"]), (&incident["id"], &serde_json::json!([])));
+
     for (path, status) in [
+        ("/api/incidents?status=bad", 400),
+        ("/api/incidents?limit=0", 400),
+        ("/api/incidents/nothing", 404),
         ("/api/templates?limit=0", 400),
         ("/api/templates?limit=1001", 400),
         ("/api/templates?since=yesterday", 400),

@@ -6,6 +6,7 @@
 
 mod state;
 mod track;
+mod voice;
 
 use hashlink::LruCache;
 use schemas::EventTime;
@@ -15,6 +16,7 @@ use stream_core::Offset;
 use crate::{config::Config, template::TemplateId, tree::Hasher};
 use track::Track;
 pub(crate) use track::{BURST_Z, SILENCE_SCORE};
+use voice::{Programs, Voice};
 
 /// A host that said nothing for this long, while event time went on, is silent.
 const IDLE_MS: i64 = 10_000;
@@ -33,6 +35,8 @@ pub struct Line<'a> {
     pub host: &'a str,
     /// The cluster of its template: stays the same when the template generalises.
     pub cluster: TemplateId,
+    /// The program that wrote it.
+    pub app: Option<&'a str>,
     /// Syslog severity.
     pub severity: Option<u8>,
     /// When it was written, not later than it was appended.
@@ -48,6 +52,8 @@ pub struct Finding {
     pub host: String,
     /// Which cluster; [`TemplateId::UNKNOWN`] for a summary.
     pub cluster: TemplateId,
+    /// The program that writes its lines, if all are of one.
+    pub app: Option<Box<str>>,
     /// Severity of its newest line.
     pub severity: Option<u8>,
     /// End of the bucket in which it was found, or time of the line that ended it.
@@ -107,6 +113,7 @@ struct Host {
     new_in_bucket: u32,
     /// Newest line whose new template was not told.
     withheld: Offset,
+    programs: Programs,
     tracks: LruCache<TemplateId, Seen, Hasher>,
 }
 
@@ -114,6 +121,7 @@ struct Host {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 struct Seen {
     track: Track,
+    voice: Voice,
     severity: Option<u8>,
     offset: Offset,
     /// Number of the host's touch that was the last of this template: the order of eviction.
@@ -175,11 +183,13 @@ impl Activity {
         {
             leave(line.host, cluster, &seen, line.time, &mut self.findings);
         }
+        let programs = &mut host.programs;
         let seen = host.tracks.entry(line.cluster).or_insert_with(Seen::default);
         (seen.severity, seen.offset, seen.touched) = (line.severity, line.offset, touched);
+        seen.voice = programs.hear(line.app, seen.voice);
         // A straggler of the bucket before counts in this one; an older line belongs to no bucket that is still open.
         if bucket >= host.bucket.saturating_sub(1) && seen.track.count() {
-            self.findings.push(seen.finding(line.host, line.cluster, line.time, FindingKind::SilenceOver));
+            self.findings.push(seen.finding(line.host, line.cluster, None, line.time, FindingKind::SilenceOver));
         }
     }
 
@@ -221,6 +231,7 @@ impl Activity {
             let touched = host.touch();
             let seen = host.tracks.entry(into).or_insert_with(|| Seen { severity: old.severity, offset: old.offset, ..Seen::default() });
             seen.track.absorb(&old.track);
+            seen.voice = seen.voice.and(old.voice);
             seen.touched = touched;
         }
     }
@@ -260,6 +271,7 @@ impl Host {
             bucket,
             new_in_bucket: 0,
             withheld: Offset(0),
+            programs: Programs::default(),
             tracks: LruCache::with_hasher(usize::MAX, Hasher::default()),
         }
     }
@@ -271,8 +283,8 @@ impl Host {
 }
 
 impl Seen {
-    fn finding(&self, host: &str, cluster: TemplateId, at: EventTime, kind: FindingKind) -> Finding {
-        Finding { host: host.into(), cluster, severity: self.severity, at, offset: self.offset, kind }
+    fn finding(&self, host: &str, cluster: TemplateId, app: Option<&str>, at: EventTime, kind: FindingKind) -> Finding {
+        Finding { host: host.into(), cluster, app: app.map(Into::into), severity: self.severity, at, offset: self.offset, kind }
     }
 }
 
@@ -283,19 +295,21 @@ fn close(host: &mut Host, name: &str, bucket: i64, bucket_ns: i64, findings: &mu
     let count = std::mem::take(&mut host.new_in_bucket).saturating_sub(NEW_PER_BUCKET_MAX);
     if count > 0 {
         let kind = FindingKind::Withheld { count };
-        findings.push(Finding { host: name.into(), cluster: TemplateId::UNKNOWN, severity: None, at, offset: host.withheld, kind });
+        let (cluster, offset) = (TemplateId::UNKNOWN, host.withheld);
+        findings.push(Finding { host: name.into(), cluster, app: None, severity: None, at, offset, kind });
     }
     host.bucket = bucket;
     for (cluster, seen) in &mut host.tracks {
         let mut track = std::mem::take(&mut seen.track);
-        track.close(buckets, |kind| findings.push(seen.finding(name, *cluster, at, kind)));
+        let app = host.programs.name(seen.voice);
+        track.close(buckets, |kind| findings.push(seen.finding(name, *cluster, app, at, kind)));
         seen.track = track;
     }
 }
 
 /// A template is forgotten: whoever was told that it bursts or is silent is told that this is over.
 fn leave(host: &str, cluster: TemplateId, seen: &Seen, at: EventTime, findings: &mut Vec<Finding>) {
-    findings.extend(seen.track.open_ends().map(|kind| seen.finding(host, cluster, at, kind)));
+    findings.extend(seen.track.open_ends().map(|kind| seen.finding(host, cluster, None, at, kind)));
 }
 
 #[cfg(test)]

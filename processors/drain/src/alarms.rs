@@ -244,7 +244,11 @@ impl Alarms {
         AlertDraft {
             severity: severity(finding.severity),
             labels: identity(&finding.host, &finding.cluster.to_string(), None),
-            annotations: [("template".to_string(), cut(text).to_string())].into(),
+            annotations: [("template", Some(cut(text))), ("app", finding.app.as_deref())]
+                .into_iter()
+                .filter_map(|(key, text)| Some((key.to_string(), text?.to_string())))
+                .collect(),
+            service: finding.app.as_deref().map(Into::into),
             evidence: vec![self.evidence(finding.offset)],
             ..AlertDraft::default()
         }

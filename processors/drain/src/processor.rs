@@ -85,7 +85,7 @@ impl Processor for DrainProcessor {
 
         self.alarms.appended_at = record.appended_at;
         let severity = self.line.log.severity.and_then(|severity| u8::try_from(severity).ok()).filter(|severity| *severity <= 7);
-        let line = Line { host: raw.host, cluster, severity, time, offset: record.offset };
+        let line = Line { host: raw.host, cluster, app: raw.app_name, severity, time, offset: record.offset };
         let facts = Facts {
             template_id: &self.line.log.template_id,
             template: &self.line.log.template,

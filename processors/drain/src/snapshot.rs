@@ -12,7 +12,7 @@ use crate::template::{TEXT_BYTES_MAX, Template, TemplateId};
 use crate::tree::Cluster;
 
 /// Version of the layout below.
-pub const STATE_VERSION: u16 = 1;
+pub const STATE_VERSION: u16 = 2;
 
 /// The state of a [`Drain`](crate::Drain), section by section.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]

@@ -66,6 +66,7 @@ fn from_normal_to_burst_to_silence_to_severe() {
     assert_eq!(alerts(&silence).first().map(String::as_str), Some("TemplateSilence firing info web-1"));
     let silence_alert = alert(&silence, "TemplateSilence");
     assert_eq!(silence_alert["annotations"]["template"], "job <*> done");
+    assert_eq!(silence_alert["service"], "shop", "all its lines are of one program");
     assert_eq!(alerts(&normal(&mut desk, "web-1", 80..81)), ["TemplateSilence resolved info web-1"]);
 
     // A severe line is told at once, with what it rests on, and resolves after fifteen quiet minutes.

@@ -126,7 +126,7 @@ impl IncidentBook {
             let is_new = sighting.mentions.len() < 2 * MENTIONS_MAX && sighting.mentions.iter().all(|mention| mention.name != word);
             let known = || self.graph.machine(&word).or_else(|| self.graph.service(&word));
             if is_new && known().is_some_and(|node| !is_own(&node)) {
-                sighting.mentions.push(Mention { name: word, is_endpoint: false });
+                sighting.mentions.push(Mention { name: word, is_endpoint: false, is_caller: false });
             }
         }
     }

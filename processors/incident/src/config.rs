@@ -27,6 +27,12 @@ pub struct Config {
     pub things_max: usize,
     /// Incidents that are open; beyond, the least severe is closed.
     pub open_max: usize,
+    /// A host or VM whose heartbeat is not heard for this long is silent. 18 s: six beats of three seconds, as in VMFT-LAD's ground truth.
+    pub silent_ms: i64,
+    /// Who was heard less often than this is not missed.
+    pub pulses_min: u64,
+    /// Hosts and VMs whose heartbeats are watched; the one that has been silent for longest leaves.
+    pub names_max: usize,
     /// Programs that speak for their machine: what they say is about it, and weighs as hardware and kernel do.
     pub machine_programs: Vec<String>,
     /// Programs that speak for their host without being its hardware: what they say is about the host, not about them.
@@ -63,7 +69,7 @@ pub struct Weights {
     pub precedes: f64,
     /// For each thing whose alerts name this one.
     pub named: f64,
-    /// Factor of a thing whose own alerts name another that is in trouble, or that others name too.
+    /// Share that an alert keeps if it names another that is in trouble, or that several name; the rest passes to that one.
     pub blames: f64,
     /// For each further host on which a service says the same.
     pub spread: f64,
@@ -86,8 +92,23 @@ impl Default for Config {
             stale_ms: 86_400_000,
             things_max: 20_000,
             open_max: 1_000,
+            silent_ms: 18_000,
+            pulses_min: 10,
+            names_max: 20_000,
             machine_programs: list(&["kernel", "ipmievd", "mcelog", "mdadm", "multipathd", "rasdaemon", "smartd", "thermald"]),
-            host_programs: list(&["auditd", "chronyd", "cron", "dbus-daemon", "init", "ntpd", "systemd"]),
+            host_programs: list(&[
+                "auditd",
+                "chronyd",
+                "cron",
+                "dbus-daemon",
+                "init",
+                "ntpd",
+                "sshd",
+                "su",
+                "sudo",
+                "systemd",
+                "systemd-logind",
+            ]),
             weights: Weights::default(),
         }
     }
@@ -118,6 +139,8 @@ impl Default for Weights {
 
 /// Ceiling of `things_max`.
 const THINGS_CEILING: usize = 100_000;
+/// Ceiling of `names_max`.
+const NAMES_CEILING: usize = 50_000;
 /// Ceiling of `open_max`.
 const OPEN_CEILING: usize = 10_000;
 
@@ -135,6 +158,7 @@ impl Config {
             ("flap_window_ms", self.flap_window_ms),
             ("edge_ms", self.edge_ms),
             ("stale_ms", self.stale_ms),
+            ("silent_ms", self.silent_ms),
         ];
         if let Some((key, found)) = spans.into_iter().find(|(_, found)| !(1..=30 * 86_400_000).contains(found)) {
             return Err(error(key, "1 ms to 30 days", found.to_string()));
@@ -144,6 +168,9 @@ impl Config {
         }
         if !(1..=THINGS_CEILING).contains(&self.things_max) {
             return Err(error("things_max", "1 to 100000", self.things_max.to_string()));
+        }
+        if !(1..=NAMES_CEILING).contains(&self.names_max) {
+            return Err(error("names_max", "1 to 50000", self.names_max.to_string()));
         }
         if !(1..=OPEN_CEILING).contains(&self.open_max) {
             return Err(error("open_max", "1 to 10000", self.open_max.to_string()));

@@ -217,7 +217,7 @@ mod tests {
         assert_eq!(graph.machine("web-1.example.org"), Some(host("web-1")));
         graph.learn(&sighting("db-7.example.com", "kernel", ""), 100, DAY_MS);
         assert_eq!(graph.machine("db-7"), None);
-        let endpoint = Mention { name: "db-7".into(), is_endpoint: true };
+        let endpoint = Mention { name: "db-7".into(), is_endpoint: true, is_caller: false };
         assert_eq!(graph.resolve(&endpoint), Some(Node::new(NodeKind::Peer, "db-7")));
     }
 

@@ -54,6 +54,7 @@ mod sighting;
 mod story;
 #[cfg(test)]
 mod testing;
+mod vigil;
 
 pub use book::IncidentBook;
 pub use config::{Config, Weights};
@@ -63,3 +64,4 @@ pub use mention::{Mention, mentions};
 pub use processor::IncidentProcessor;
 pub use sighting::{Layer, Sighting};
 pub use story::{Ending, Line, Member, Story};
+pub use vigil::Vigil;

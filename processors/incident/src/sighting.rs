@@ -20,6 +20,8 @@ const OTHER_SERVICES: [&str; 2] = ["victim", "caller"];
 const UNKNOWN: &str = "unknown";
 /// Annotation that holds the line behind an alert.
 const LINE: &str = "line";
+/// The program that speaks of units, and the ending of those that are services (systemd.unit(5)).
+const UNITS: (&str, &str) = ("systemd", ".service");
 /// Names of alerts that say no more than "never said before".
 const NOVELTIES: [&str; 2] = ["NewTemplate", "TemplateExplosion"];
 /// Bytes of a message that is kept.
@@ -102,7 +104,8 @@ impl Sighting {
         let at = whole_millis(last.min(now));
         let mut places: Vec<Node> =
             PLACES.iter().filter_map(|(label, kind)| Some(Node::new(*kind, named(alert.labels.get(*label)?)?))).collect();
-        let service = named(&alert.service).filter(|service| *service != UNKNOWN).or_else(|| named(alert.labels.get("service")?));
+        let speaker = named(&alert.service).filter(|service| *service != UNKNOWN).or_else(|| named(alert.labels.get("service")?));
+        let service = speaker.and_then(|speaker| unit(speaker, alert)).or(speaker);
         let is_any_of = |programs: &[String]| service.is_some_and(|service| programs.iter().any(|program| program == service));
         let is_machine = is_any_of(&config.machine_programs);
         let speaks_for_itself = service.filter(|_| !is_machine && !is_any_of(&config.host_programs));
@@ -159,10 +162,24 @@ fn symptom(alert: &Alert) -> Option<Identity> {
     if rest.is_empty() { None } else { alert::fingerprint(name, &rest).parse().ok() }
 }
 
+/// The service that is meant if systemd speaks: *nginx.service: Failed with result 'exit-code'* is about nginx.
+fn unit<'a>(speaker: &str, alert: &'a Alert) -> Option<&'a str> {
+    let (program, ending) = UNITS;
+    let unit = line(alert).split(|c: char| c.is_whitespace() || c == ':').find_map(|word| word.strip_suffix(ending));
+    // An instance of a template, `getty@tty1`, is of the service before the sign.
+    let name = unit.map(|unit| unit.split('@').next().unwrap_or(unit)).filter(|_| speaker == program)?;
+    named(name).filter(|name| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.')))
+}
+
+/// The line behind an alert, or what it says itself.
+fn line(alert: &Alert) -> &str {
+    alert.annotations.get(LINE).unwrap_or(&alert.message)
+}
+
 fn mentions(alert: &Alert) -> Vec<Mention> {
-    let mut mentions = mention::mentions(alert.annotations.get(LINE).unwrap_or(&alert.message));
+    let mut mentions = mention::mentions(line(alert));
     let services = OTHER_SERVICES.iter().filter_map(|label| named(alert.labels.get(*label)?));
-    mentions.extend(services.map(|name| Mention { name: name.to_ascii_lowercase(), is_endpoint: false }));
+    mentions.extend(services.map(|name| Mention { name: name.to_ascii_lowercase(), is_endpoint: false, is_caller: false }));
     let own =
         |mention: &Mention| PLACES.iter().filter_map(|(label, _)| alert.labels.get(*label)).any(|place| answers_to(place, &mention.name));
     mentions.retain(|mention| !own(mention));
@@ -215,6 +232,15 @@ mod tests {
         assert_eq!(about(&[("host", "hv-3"), ("vm", "vm-9")], "qemu"), ("vm/vm-9".into(), Layer::Vm));
         assert_eq!(about(&[("peer", "10.0.0.9")], "unknown"), ("peer/10.0.0.9".into(), Layer::Network));
         assert_eq!(about(&[], "unknown"), ("service/unknown".into(), Layer::Service));
+    }
+
+    #[test]
+    fn what_systemd_says_of_a_unit_is_about_its_service() {
+        let about = |service: &str, line: &str| read(&alert(&[("host", "web-1")], service, line)).subject.to_string();
+        assert_eq!(about("systemd", "nginx.service: Failed with result 'exit-code'."), "service/nginx");
+        assert_eq!(about("systemd", "Failed to start getty@tty1.service - Getty."), "service/getty");
+        assert_eq!(about("systemd", "Started session 4 of user deploy."), "host/web-1");
+        assert_eq!(about("shop", "nginx.service is gone"), "service/shop");
     }
 
     #[test]

@@ -349,7 +349,7 @@ fn union(old: &[Mention], new: &[Mention]) -> Vec<Mention> {
     let mut all = old.to_vec();
     for mention in new {
         if let Some(known) = all.iter_mut().find(|known| known.name == mention.name) {
-            known.is_endpoint |= mention.is_endpoint;
+            known.hear(mention);
         } else if all.len() < 2 * MENTIONS_MAX {
             all.push(mention.clone());
         }

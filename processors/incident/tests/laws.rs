@@ -2,7 +2,7 @@
 
 use incident::{Config, IncidentProcessor};
 use proptest::{option, prelude::*};
-use schemas::{Alert, AlertStatus, EventTime, Severity, alert};
+use schemas::{Alert, AlertStatus, EventTime, Heartbeat, HeartbeatKind, Severity, Subject, alert};
 use stream_core::laws;
 
 /// Alerts as processors write them, around [`laws::EPOCH`]: few hosts, so that stories meet, end, come back and merge.
@@ -44,9 +44,43 @@ fn records() -> impl Strategy<Value = Vec<u8>> + 'static {
     )
 }
 
+/// What receivers say, around [`laws::EPOCH`]: few names, so that some fall silent, come back, and leave.
+fn heartbeats() -> impl Strategy<Value = Vec<u8>> + 'static {
+    use HeartbeatKind::{Farewell, First, Listening, Restarted, Returned, Summary, Unknown};
+    let kind = prop_oneof![
+        6 => Just(Summary),
+        6 => Just(Listening),
+        1 => prop_oneof![Just(Unknown), Just(First), Just(Restarted), Just(Returned), Just(Farewell)]
+    ];
+    let name = prop_oneof![8 => "(host|vm)-[1-4]", 1 => "\\PC{0,300}"];
+    let ms = prop_oneof![6 => 0..200_000i64, 1 => -10_000_000..10_000_000i64, 1 => any::<i64>()];
+    (kind, name, ms, 0..40_000i64, any::<i64>(), any::<bool>(), 1..3u8).prop_map(|(kind, name, ms, ago_ms, pulses, is_vm, receiver)| {
+        let time = laws::EPOCH.micros().saturating_add(ms.saturating_mul(1_000));
+        let receiver = format!("watch-{receiver}");
+        let heartbeat = Heartbeat {
+            name,
+            is_vm,
+            kind,
+            time,
+            run: receiver.clone(),
+            receiver,
+            pulses: if is_vm { pulses } else { 20 },
+            last_pulse: is_vm.then(|| time.saturating_sub(ago_ms * 1_000)),
+            ..Heartbeat::default()
+        };
+        heartbeat.to_bytes().expect("fits the schema")
+    })
+}
+
 #[test]
 fn under_the_default_configuration() {
     laws::check::<IncidentProcessor>(&Config::default(), records());
+}
+
+#[test]
+fn of_heartbeats() {
+    laws::check::<IncidentProcessor>(&Config::default(), heartbeats());
+    laws::check::<IncidentProcessor>(&Config { names_max: 2, silent_ms: 3_000, pulses_min: 1, ..Config::default() }, heartbeats());
 }
 
 #[test]

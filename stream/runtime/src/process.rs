@@ -1,6 +1,7 @@
 //! What every binary of ours does around its part: arguments, configuration, log, bus, API, signals, exit code.
 
 use std::{
+    ffi::OsString,
     path::{Path, PathBuf},
     process::ExitCode,
     sync::{
@@ -209,7 +210,7 @@ fn run_stages<C>(
     read: impl FnOnce(&mut ConfigFile) -> Result<C, ConfigFileError>,
     spawn: impl FnOnce(&mut Running, C) -> Result<Router, WorkerError>,
 ) -> ExitCode {
-    exit(name, |args| {
+    exit(name, std::env::args_os(), |args| {
         let mut file = ConfigFile::load(args.config.as_deref())?;
         let settings = ProcessSettings::read(&mut file, args, ListenSettings::of_part())?;
         let config = read(&mut file)?;
@@ -235,7 +236,12 @@ fn run_stages<C>(
 
 /// The main function of a collector's binary.
 pub fn run_source<S: Source>() -> ExitCode {
-    exit(S::NAME, |args| {
+    run_source_from::<S>(std::env::args_os())
+}
+
+/// The same for a binary whose command line is more than that of a part.
+pub fn run_source_from<S: Source>(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    exit(S::NAME, arguments, |args| {
         let mut file = ConfigFile::load(args.config.as_deref())?;
         let settings = ProcessSettings::read(&mut file, args, ListenSettings::of_part())?;
         let config: S::Config = file.section(section_name(S::NAME))?;
@@ -262,9 +268,9 @@ struct PartCommand {
     process: ProcessArgs,
 }
 
-fn exit(name: &'static str, run: impl FnOnce(&ProcessArgs) -> Result<(), AnyError>) -> ExitCode {
+fn exit(name: &'static str, arguments: impl IntoIterator<Item = OsString>, run: impl FnOnce(&ProcessArgs) -> Result<(), AnyError>) -> ExitCode {
     let command = PartCommand::command().name(binary_name(name));
-    let args = match PartCommand::from_arg_matches(&command.get_matches()) {
+    let args = match PartCommand::from_arg_matches(&command.get_matches_from(arguments)) {
         Ok(args) => args,
         Err(error) => error.exit(),
     };

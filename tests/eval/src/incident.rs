@@ -17,23 +17,35 @@ use story::Story;
 
 const SUITE: &str = "incident";
 const PAIRS: &str = "incident-pairs";
-/// Stories on which weights may be chosen, those on which they are checked, and two of them at once.
-const MODES: [&str; 2] = ["choose", "check"];
+/// Stories on which weights may be chosen, and those on which they are checked, in turn by name.
+const HALVES: [&str; 2] = ["choose", "check"];
+/// Stories of a folder of their own: written before the method was last changed, played only to report.
+const HELD_OUT: &str = "held-out";
+/// Two stories at once.
 const PAIR: &str = "pair";
 const QUIET: &str = "quiet";
 
-/// Plays all stories of a folder, and each at once with the next one elsewhere.
+/// Plays all stories of a folder and of its folder `held-out`, and each at once with the next ones elsewhere. With `explain`, prints
+/// what each story came to, and why.
 ///
 /// # Errors
 /// If a story cannot be read or played.
-pub fn run(folder: &Path, gates: &Gates) -> anyhow::Result<Outcome> {
-    let stories = Story::all(folder)?;
+pub fn run(folder: &Path, explain: bool, gates: &Gates) -> anyhow::Result<Outcome> {
+    let mut stories: Vec<(String, bool, Story)> = Story::all(folder)?.into_iter().map(|(name, story)| (name, false, story)).collect();
+    let held_out = folder.join(HELD_OUT);
+    if held_out.is_dir() {
+        stories.extend(Story::all(&held_out)?.into_iter().map(|(name, story)| (name, true, story)));
+    }
     let config = incident::Config::default();
     let mut table = Table::new(["story", "half", "incidents", "rank of cause", "s to cause", "alerts", "by hand", "first cause told"]);
     let (mut rows, mut pairs, mut quiet) = (Vec::new(), Vec::new(), Vec::new());
     let mut index = 0;
-    for (name, story) in &stories {
+    let mut explained = String::new();
+    for (name, is_held_out, story) in &stories {
         let played = play::play(story, &config)?;
+        if explain {
+            writeln!(explained, "{}", explanation(name, &played))?;
+        }
         if story.truth.is_empty() {
             let incidents = last_words(&played).len() as f64;
             quiet.push(Row { set: name.clone(), mode: QUIET.into(), metrics: [("incidents", incidents)].into() });
@@ -55,8 +67,8 @@ pub fn run(folder: &Path, gates: &Gates) -> anyhow::Result<Outcome> {
         for truth in &story.truth {
             let found = judge(&played, &truth.name, &truth.cause);
             let set = if story.truth.len() > 1 { format!("{name} ({})", truth.name) } else { name.clone() };
-            let mode = MODES[index % 2];
-            index += 1;
+            let mode = if *is_held_out { HELD_OUT } else { HALVES[index % 2] };
+            index += usize::from(!is_held_out);
             let number = |value: Option<f64>| value.map_or_else(|| "-".into(), |value| format!("{value}"));
             table.line(vec![
                 set.clone(),
@@ -71,20 +83,22 @@ pub fn run(folder: &Path, gates: &Gates) -> anyhow::Result<Outcome> {
             rows.push(Row { set, mode: mode.into(), metrics: found.metrics() });
         }
     }
-    let names: Vec<&String> = stories.iter().filter(|(_, story)| story.truth.len() == 1).map(|(name, _)| name).collect();
-    for (n, name) in names.iter().enumerate() {
+    let single: Vec<_> = stories.iter().filter(|(_, _, story)| story.truth.len() == 1).collect();
+    for (n, (name, _, story)) in single.iter().enumerate() {
         for step in [1, 2] {
-            let other = names[(n + step) % names.len()];
-            let both = stories[*name].clone().and(stories[other].elsewhere());
-            pairs.push(pair(&format!("{name} + {other}"), &play::play(&both, &config)?));
+            let (other_name, _, other) = single[(n + step) % single.len()];
+            let both = story.clone().and(other.elsewhere());
+            pairs.push(pair(&format!("{name} + {other_name}"), &play::play(&both, &config)?));
         }
     }
     let mut checked = gates.check(SUITE, &rows);
     checked.extend(gates.check(PAIRS, &pairs));
+    let modes = HALVES.into_iter().chain([HELD_OUT]).filter(|mode| rows.iter().any(|row| row.mode == *mode));
     let mut means: Vec<Mean> =
-        MODES.iter().map(|mode| Mean { mode: (*mode).into(), metrics: mean(rows.iter().filter(|row| row.mode == *mode)) }).collect();
+        modes.map(|mode| Mean { mode: mode.into(), metrics: mean(rows.iter().filter(|row| row.mode == mode)) }).collect();
+    means.push(Mean { mode: "all".into(), metrics: mean(rows.iter()) });
     means.push(Mean { mode: PAIR.into(), metrics: mean(pairs.iter()) });
-    let mut text = table.render();
+    let mut text = explained + &table.render();
     for Mean { mode, metrics } in &means {
         let numbers: Vec<String> = metrics.iter().map(|(name, value)| format!("{name} {value:.3}")).collect();
         writeln!(text, "{mode}: {}", numbers.join(", "))?;
@@ -126,6 +140,21 @@ impl Found {
         metrics.extend(self.seconds.map(|seconds| ("seconds", seconds)));
         metrics
     }
+}
+
+/// What a story came to: its incidents with their causes and their timelines.
+fn explanation(name: &str, played: &Played) -> String {
+    let mut text = format!("{name}\n");
+    for incident in last_words(played) {
+        text += &format!("  {} {}\n", incident.severity, incident.title);
+        for cause in &incident.causes {
+            text += &format!("    {:.2} {}: {}\n", cause.score, cause.node, cause.because);
+        }
+        for entry in &incident.timeline {
+            text += &format!("      {} {}\n", entry.at, entry.text);
+        }
+    }
+    text
 }
 
 /// The last word about each incident that did not turn out to be part of another.

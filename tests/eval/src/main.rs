@@ -29,6 +29,9 @@ enum Suite {
         /// Folder of stories (*.toml) [default: those of this repository]
         #[arg(long)]
         data: Option<PathBuf>,
+        /// Print the incidents of each story with their causes and timelines.
+        #[arg(long)]
+        explain: bool,
         #[command(flatten)]
         answer: Answer,
     },
@@ -75,9 +78,9 @@ struct Answer {
 fn main() -> anyhow::Result<ExitCode> {
     let gates = Gates::shipped()?;
     let (outcome, answer) = match Cli::parse().suite {
-        Suite::Incident { data, answer } => {
+        Suite::Incident { data, explain, answer } => {
             let stories = data.unwrap_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/stories")));
-            (incident::run(&stories, &gates)?, answer)
+            (incident::run(&stories, explain, &gates)?, answer)
         }
         Suite::Loghub { common, options } => (loghub::run(&common.data, &options, &gates)?, common.answer),
         Suite::Nab { common, options } => (nab::run(&common.data, &options, &gates)?, common.answer),

@@ -14,7 +14,7 @@ use schemas::EventTime;
 
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/kafka.md");
 /// The binaries, each with a user of its own name; the notifier has nothing to do before somebody names a destination.
-const PARTS: [&str; 4] = ["syslog", "drain", "matrix-profile", "incident"];
+const PARTS: [&str; 5] = ["syslog", "heartbeat", "drain", "matrix-profile", "incident"];
 
 /// One line of the page: `acls USER ARGUMENTS…`.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -78,13 +78,13 @@ fn exit_code(worst: Option<Verdict>) -> ExitCode {
 }
 
 fn examine(configuration: &Configuration, global: &Global) -> anyhow::Result<Vec<Finding>> {
-    let Configuration { process, drain, incident, notifier: _, syslog, redactor: _, file } = configuration;
+    let Configuration { process, drain, heartbeat, incident, notifier: _, syslog, redactor: _, file } = configuration;
     let data_dir = &process.bus.data_dir;
     let instance = installation::instance(&origin::client(global)?, data_dir);
     let mut findings = vec![parts(drain, incident, syslog, file.path())];
     findings.extend(installation::data_dir(data_dir));
     findings.extend(instance.findings);
-    findings.extend(sockets::ports(&process.listen, syslog, instance.pid));
+    findings.extend(sockets::ports(&process.listen, syslog, heartbeat, instance.pid));
     findings.extend(sources::all());
     findings.extend(machine::all(syslog.udp_rcvbuf_bytes));
     Ok(findings)

@@ -40,8 +40,8 @@ impl Transport {
     }
 }
 
-/// The page, and the syslog listeners.
-pub fn ports(listen: &ListenSettings, syslog: &syslog::Config, instance: Option<u32>) -> Vec<Finding> {
+/// The page, and what listens for logs and heartbeats.
+pub fn ports(listen: &ListenSettings, syslog: &syslog::Config, heartbeat: &heartbeat::Config, instance: Option<u32>) -> Vec<Finding> {
     let mut findings = Vec::new();
     match listen.admin.parse() {
         Ok(address) => findings.push(port(Transport::Tcp, address, "page and API", "[listen] admin", instance)),
@@ -52,6 +52,7 @@ pub fn ports(listen: &ListenSettings, syslog: &syslog::Config, instance: Option<
     findings.extend(syslog.relp.iter().map(|address| port(Transport::Tcp, *address, "RELP", "[syslog] relp", instance)));
     let tls = syslog.tls.iter().map(|listener| listener.address);
     findings.extend(tls.map(|address| port(Transport::Tcp, address, "syslog over TLS", "[[syslog.tls]] address", instance)));
+    findings.extend(heartbeat.udp.iter().map(|address| port(Transport::Udp, *address, "heartbeats", "[heartbeat] udp", instance)));
     findings
 }
 

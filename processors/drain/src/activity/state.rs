@@ -4,13 +4,18 @@ use schemas::EventTime;
 use serde::{Deserialize, Serialize};
 use stream_core::Offset;
 
-use super::{Activity, HOST_BYTES_MAX, Host, Seen};
+use super::{
+    Activity, HOST_BYTES_MAX, Host, Seen,
+    voice::{PROGRAM_BYTES_MAX, PROGRAMS_MAX, Programs},
+};
 use crate::{config::Config, template::TemplateId};
 
-/// Bytes of one template of a host: id 8, averages 8, presence 9, counters 5 each, offset and recency at most 10 each.
-const SEEN_BYTES_MAX: u64 = 72;
-/// Bytes of a host without its name and templates.
+/// Bytes of one template of a host: id 8, averages 8, presence 9, counters 5 each, offset and recency at most 10 each, voice 2.
+const SEEN_BYTES_MAX: u64 = 74;
+/// Bytes of a host without its name, programs and templates.
 const HOST_FRAME_BYTES_MAX: u64 = 96;
+/// Bytes of the names of its programs.
+const PROGRAMS_BYTES_MAX: u64 = PROGRAMS_MAX as u64 * (PROGRAM_BYTES_MAX as u64 + 1) + 1;
 
 #[derive(Serialize, Deserialize)]
 struct HostRow {
@@ -24,6 +29,7 @@ struct HostRow {
     bucket: i64,
     new_in_bucket: u32,
     withheld: Offset,
+    programs: Programs,
     tracks: Vec<(TemplateId, Seen)>,
 }
 
@@ -38,7 +44,7 @@ impl Activity {
     /// The largest state that these caps allow.
     pub fn state_bytes_bound(config: &Config) -> u64 {
         let tracks = config.activity.templates_max as u64 * SEEN_BYTES_MAX;
-        config.hosts_max as u64 * (HOST_FRAME_BYTES_MAX + HOST_BYTES_MAX as u64 + tracks) + HOST_FRAME_BYTES_MAX
+        config.hosts_max as u64 * (HOST_FRAME_BYTES_MAX + HOST_BYTES_MAX as u64 + PROGRAMS_BYTES_MAX + tracks) + HOST_FRAME_BYTES_MAX
     }
 
     /// The state; findings that nobody has fetched are none of it.
@@ -77,7 +83,10 @@ impl Activity {
 impl HostRow {
     fn is_sound(&self) -> bool {
         let named = (1..=HOST_BYTES_MAX).contains(&self.name.len());
-        named && self.tracks.is_sorted_by(|a, b| a.0 < b.0) && self.tracks.iter().all(|(_, seen)| seen.touched <= self.touches)
+        named
+            && self.programs.is_sound()
+            && self.tracks.is_sorted_by(|a, b| a.0 < b.0)
+            && self.tracks.iter().all(|(_, seen)| seen.touched <= self.touches)
     }
 }
 
@@ -96,6 +105,7 @@ impl Host {
             bucket: self.bucket,
             new_in_bucket: self.new_in_bucket,
             withheld: self.withheld,
+            programs: self.programs.clone(),
             tracks,
         }
     }
@@ -110,6 +120,7 @@ impl Host {
             touches: row.touches,
             new_in_bucket: row.new_in_bucket,
             withheld: row.withheld,
+            programs: row.programs,
             ..Self::new(row.newest, row.bucket)
         };
         let mut tracks = row.tracks;

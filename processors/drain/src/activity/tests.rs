@@ -10,7 +10,7 @@ fn cluster(n: u32) -> TemplateId {
 }
 
 fn line(host: &str, n: u32, ms: i64) -> Line<'_> {
-    Line { host, cluster: cluster(n), severity: Some(4), time: T0.plus_millis(ms), offset: Offset(7) }
+    Line { host, cluster: cluster(n), app: Some("shop"), severity: Some(4), time: T0.plus_millis(ms), offset: Offset(7) }
 }
 
 /// `per_minute` lines of each of `templates` in each minute of `minutes`.
@@ -80,6 +80,24 @@ fn a_dead_host_falls_silent_by_the_watermark_and_a_slow_clock_does_not() {
     assert_eq!(kinds(&findings), ["silence", "silence", "silence"]);
     let first = findings.first().map(|finding| finding.at.millis_since(T0) / MINUTE_MS);
     assert_eq!(first, Some(63), "three minutes without a line, thirty lines missing");
+}
+
+#[test]
+fn a_finding_names_the_program_if_all_lines_of_its_template_are_of_one() {
+    let mut activity = Activity::new(&Config::default());
+    for minute in 0..60 {
+        for second in (0..60).step_by(6) {
+            let ms = minute * MINUTE_MS + second * 1_000;
+            activity.count(&Line { app: Some("cron"), ..line("a", 0, ms) });
+            activity.count(&Line { app: Some(if second % 12 == 0 { "cron" } else { "sshd" }), ..line("a", 1, ms) });
+            activity.count(&Line { app: None, ..line("a", 2, ms) });
+        }
+    }
+    activity.close_silent(T0.plus_millis(63 * MINUTE_MS));
+    let apps: std::collections::BTreeMap<_, _> =
+        activity.findings().into_iter().map(|finding| (finding.cluster, finding.app.map(String::from))).collect();
+    let expected = [(cluster(0), Some("cron".to_string())), (cluster(1), None), (cluster(2), None)];
+    assert_eq!(apps, expected.into());
 }
 
 #[test]
@@ -171,8 +189,8 @@ fn the_bound_holds_for_the_longest_encodings() {
     let mut activity = Activity::new(&config);
     let host = "h".repeat(HOST_BYTES_MAX);
     for n in 0..512 {
-        let time = EventTime(i64::MIN + 1);
-        activity.count(&Line { host: &host, cluster: cluster(n), severity: Some(7), time, offset: Offset(u64::MAX) });
+        let (time, app) = (EventTime(i64::MIN + 1), format!("{:048}", n % 64));
+        activity.count(&Line { host: &host, cluster: cluster(n), app: Some(&app), severity: Some(7), time, offset: Offset(u64::MAX) });
     }
     for (_, host) in &mut activity.hosts {
         (host.lines, host.touched, host.touches, host.withheld) = (u64::MAX, u64::MAX, u64::MAX, Offset(u64::MAX));
@@ -206,7 +224,7 @@ proptest! {
             clock = clock.plus_millis(time.rem_euclid(40_000));
             let host = host.to_string();
             let time = if kind == 0 { EventTime(time) } else { clock };
-            let line = Line { host: &host, cluster: cluster(n), severity: None, time, offset: Offset(index as u64) };
+            let line = Line { host: &host, cluster: cluster(n), app: None, severity: None, time, offset: Offset(index as u64) };
             let seen = [&mut straight, &mut other].map(|activity| {
                 let mut told = false;
                 match kind {

@@ -2,7 +2,7 @@
 //! schemas. <https://www.asyncapi.com/docs/reference/specification/v3.0.0>
 
 use schemas::{
-    Alert, Incident, LogRecord, ParsedLog, Subject, TemplateRecord, Verdict,
+    Alert, Heartbeat, Incident, LogRecord, ParsedLog, Subject, TemplateRecord, Verdict,
     cloudevents::{self, HEADERS, TRACE_HEADERS},
     topics::{self, Cleanup, DLQ_SUFFIX, Layout, TOPICS, Topic},
 };
@@ -60,6 +60,8 @@ fn message(topic: &str) -> Option<Message> {
         topics::LOGS_RAW => avro("LogRecord", "A log line as it was received", LogRecord::SUBJECT),
         topics::LOGS_PARSED => avro("ParsedLog", "A log line as template and parameters", ParsedLog::SUBJECT),
         topics::LOGS_TEMPLATES => avro("TemplateRecord", "The last word on a template", TemplateRecord::SUBJECT),
+
+        topics::HOST_HEARTBEATS => avro("Heartbeat", "Who is heard to be alive", Heartbeat::SUBJECT),
         topics::LOGS_VERDICTS => avro("Verdict", "A word on a template: faulty or normal", Verdict::SUBJECT),
         topics::FEEDBACK => json("Feedback", "A correction by a person", "feedback", None),
         topics::ALERTS => json("Alert", "One word about one trouble", "alerts", Some(alert_headers)),
@@ -91,6 +93,7 @@ struct Program {
 
 const PROGRAMS: &[Program] = &[
     Program { part: "syslog", binary: "nephoscope-syslog", rejects: false, delivers: false },
+    Program { part: "heartbeat", binary: "nephoscope-heartbeat", rejects: false, delivers: false },
     Program { part: "drain", binary: "nephoscope-drain", rejects: true, delivers: false },
     Program { part: "incident", binary: "nephoscope-incident", rejects: true, delivers: false },
     Program { part: "matrix-profile", binary: "nephoscope-matrix-profile", rejects: true, delivers: false },

@@ -21,6 +21,8 @@ pub const CURSORS: &str = "nephoscope.cursors";
 #[derive(Debug)]
 pub struct Cluster {
     topics: BTreeMap<TopicName, Vec<Log>>,
+    /// What the names of its groups begin with.
+    pub prefix: String,
     /// All transactional producers.
     pub coordinator: Coordinator,
     groups: BTreeMap<String, Group>,
@@ -101,6 +103,7 @@ impl Cluster {
     pub fn new(rng: Rng, faults: Faults, now: EventTime) -> Self {
         let mut cluster = Self {
             topics: BTreeMap::new(),
+            prefix: "nephoscope".into(),
             coordinator: Coordinator::default(),
             groups: BTreeMap::new(),
             lost: BTreeMap::new(),

@@ -175,7 +175,7 @@ impl<'a, P: Processor> Undisturbed<'a, P> {
         };
         if let Some(reject) = reject {
             self.verified.dead_letters += 1;
-            let by = Rejecter { group: format!("nephoscope.{}", P::NAME), processor: P::NAME, version: VERSION };
+            let by = Rejecter { group: format!("{}.{}", self.cluster.prefix, P::NAME), processor: P::NAME, version: VERSION };
             dead_letters::put(&record, &reject, &by, &mut self.outbox)
                 .map_err(|reject| Violation::History { at: at.clone(), problem: reject.to_string() })?;
         }

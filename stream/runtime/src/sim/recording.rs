@@ -35,9 +35,10 @@ pub fn sign(workload: &mut Workload) {
 pub struct Recording(Cluster);
 
 impl Recording {
-    /// An empty bus with these topics, and the state log of a processor.
-    pub fn new<P: Processor>(config: &P::Config, topics: &[(TopicName, u32)]) -> Self {
+    /// An empty bus with these topics, and the state log of a processor; names of groups begin with `prefix`.
+    pub fn new<P: Processor>(prefix: &str, config: &P::Config, topics: &[(TopicName, u32)]) -> Self {
         let mut cluster = Cluster::new(Rng::new(0), Faults::NONE, EventTime(0));
+        cluster.prefix = prefix.into();
         for (topic, partitions) in topics {
             cluster.create(topic, *partitions);
         }
@@ -120,7 +121,7 @@ mod tests {
     #[test]
     fn gaps_stay_gaps_and_nothing_goes_back() {
         let topic = TopicName::new("toy.wide.v1");
-        let mut recording = Recording::new::<Toy>(&ToyConfig::default(), &[(topic.clone(), 1)]);
+        let mut recording = Recording::new::<Toy>("nephoscope", &ToyConfig::default(), &[(topic.clone(), 1)]);
         let headers = HeaderBuffer::default();
         let mut add = |offset| {
             let (partition, offset, appended_at) = (Partition(0), Offset(offset), EventTime(1));

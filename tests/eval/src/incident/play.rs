@@ -40,7 +40,7 @@ pub struct Played {
 }
 
 enum Event {
-    Line { record: LogRecord, truth: Option<String> },
+    Line { record: Box<LogRecord>, truth: Option<String> },
     Alert { alert: Box<Alert>, truth: String },
 }
 
@@ -55,11 +55,18 @@ pub fn play(story: &Story, config: &Config) -> anyhow::Result<Played> {
     let mut incidents = Stage::<IncidentProcessor>::new(topics::ALERTS, config)?;
     let mut played = Played { truth_of: BTreeMap::new(), began: BTreeMap::new(), detected: 0, by_hand: 0, told: Vec::new() };
     let mut truth_of_line: Vec<Option<String>> = Vec::new();
+    // What begins with a silence begins when it falls, not with the first word about it.
+    for truth in &story.truth {
+        let falls_silent = story.steady.iter().filter(|steady| steady.hosts.iter().any(|host| truth.hosts.contains(host)));
+        if let Some(until_s) = falls_silent.filter_map(|steady| steady.until_s).min() {
+            played.began.insert(truth.name.clone(), T0.plus_millis(until_s * 1_000));
+        }
+    }
     for (at, _, event) in events {
         let (alerts, by_hand) = match event {
             Event::Line { record, truth } => {
                 if let Some(truth) = &truth {
-                    played.began.entry(truth.clone()).or_insert(at);
+                    begin(&mut played.began, truth, at);
                 }
                 truth_of_line.push(truth);
                 let outputs = drain.feed(&record.to_bytes()?, at)?;
@@ -69,7 +76,7 @@ pub fn play(story: &Story, config: &Config) -> anyhow::Result<Played> {
                 )
             }
             Event::Alert { alert, truth } => {
-                played.began.entry(truth.clone()).or_insert(at);
+                begin(&mut played.began, &truth, at);
                 (vec![(serde_json::to_vec(&alert)?, Some(truth))], true)
             }
         };
@@ -98,6 +105,11 @@ pub fn play(story: &Story, config: &Config) -> anyhow::Result<Played> {
     Ok(played)
 }
 
+fn begin(began: &mut BTreeMap<String, EventTime>, truth: &str, at: EventTime) {
+    let first = began.entry(truth.to_string()).or_insert(at);
+    *first = at.min(*first);
+}
+
 fn events(story: &Story) -> Vec<(EventTime, usize, Event)> {
     let mut events = Vec::new();
     let mut n = 0usize;
@@ -117,7 +129,7 @@ fn events(story: &Story) -> Vec<(EventTime, usize, Event)> {
             raw: message.into_bytes(),
             ..LogRecord::default()
         };
-        events.push((at, n, Event::Line { record, truth: truth.cloned() }));
+        events.push((at, n, Event::Line { record: Box::new(record), truth: truth.cloned() }));
     };
     let mut hosts: Vec<&String> = story.hosts().collect();
     hosts.sort();

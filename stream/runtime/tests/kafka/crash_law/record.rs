@@ -19,7 +19,7 @@ use crate::support::{Installation, PATIENCE};
 
 /// Everything that is committed of a toy's topics. Waits until no transaction stands open in them.
 pub fn record(on: &Installation, config: &ToyConfig, topics: &[(TopicName, u32)]) -> Recording {
-    let mut recording = Recording::new::<Toy>(config, topics);
+    let mut recording = Recording::new::<Toy>(&on.name, config, topics);
     for (topic, _) in topics {
         read(on, &format!("{}{topic}", on.topic_prefix()), |message| with_record(topic, message, |record| recording.add(&record).unwrap()));
     }
