@@ -1,11 +1,17 @@
 //! The arguments of all commands, with their help texts.
 
+mod feedback;
+mod verdicts;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use schemas::{AlertStatus, EventTime, IncidentStatus, Severity};
 use stream_core::{Partition, TopicName, TopicPartition};
 use stream_runtime::process::BusArg;
+
+pub use feedback::{FalseAlarm, Feedback, Missed, Said, Undo};
+pub use verdicts::{Verdicts, VerdictsImport, VerdictsList, VerdictsSet, VerdictsUndo, WordArg};
 
 use crate::{commands::dlq::Letter, moment};
 
@@ -83,6 +89,12 @@ pub enum Command {
     /// What people are not to be told for a while
     #[command(subcommand, arg_required_else_help = true)]
     Silence(Silence),
+    /// What a kind of line tells of, who says so, and a person's word on it
+    #[command(subcommand, arg_required_else_help = true)]
+    Verdicts(Verdicts),
+    /// Correct what the system learnt: an alert that was none, a failure that nobody told
+    #[command(subcommand, arg_required_else_help = true)]
+    Feedback(Feedback),
     /// What runs, how fast, how far behind, what was rejected or lost, and what is not seen
     #[command(after_help = STATUS_EXAMPLES)]
     Status(Status),

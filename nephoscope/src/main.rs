@@ -9,6 +9,8 @@ mod holder;
 mod moment;
 mod origin;
 mod output;
+mod person;
+mod publication;
 mod record;
 mod redact;
 mod report;

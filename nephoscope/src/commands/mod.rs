@@ -3,6 +3,7 @@
 pub mod alerts;
 pub mod dlq;
 pub mod doctor;
+pub mod feedback;
 pub mod health;
 pub mod incidents;
 pub mod notify;
@@ -13,13 +14,14 @@ pub mod store;
 pub mod tail;
 pub mod templates;
 pub mod topics;
+pub mod verdicts;
 
 use std::process::ExitCode;
 
 use stream_runtime::config::ConfigFile;
 
 use crate::{
-    cli::{Alerts, Cli, Command, Dlq, Incidents, Notify, Silence, State, Store, Templates, Topics, TopicsCommand},
+    cli::{Alerts, Cli, Command, Dlq, Feedback, Incidents, Notify, Silence, State, Store, Templates, Topics, TopicsCommand, Verdicts},
     origin::Origin,
     output::{Form, Output},
     redact::Redactor,
@@ -61,6 +63,15 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Silence(Silence::Add(args)) => silence::add(args, &origin()?, &mut out),
         Command::Silence(Silence::List(args)) => silence::list(args, &origin()?, &mut out),
         Command::Silence(Silence::Expire(args)) => silence::expire(args, &origin()?, &mut out),
+        Command::Verdicts(Verdicts::List(args)) => verdicts::list(args, &origin()?, &redactor()?, &mut out),
+        Command::Verdicts(Verdicts::Set(args)) => verdicts::set(args, &origin()?, &mut out),
+        Command::Verdicts(Verdicts::Undo(args)) => verdicts::undo(args, &origin()?, &mut out),
+        Command::Verdicts(Verdicts::Import(args)) => verdicts::import(args, &origin()?, &mut out),
+        Command::Verdicts(Verdicts::Export) => verdicts::export(&origin()?, &mut out),
+        Command::Feedback(Feedback::FalseAlarm(args)) => feedback::false_alarm(args, &origin()?, &redactor()?, &mut out),
+        Command::Feedback(Feedback::Missed(args)) => feedback::missed(args, &origin()?, &mut out),
+        Command::Feedback(Feedback::Undo(args)) => feedback::undo(args, &origin()?, &mut out),
+        Command::Feedback(Feedback::List) => feedback::list(&origin()?, &mut out),
         Command::State(State::Show(args)) => state::show(args, &origin()?, &mut out),
     }?;
     Ok(ExitCode::SUCCESS)

@@ -13,12 +13,11 @@ use crate::{
     moment::local,
     origin::Origin,
     output::{Cell, FAINT, GOOD, Output, Table, WARN, count, plain},
+    publication::Publication,
 };
 
 /// Bytes of an id: 8 digits are easily said.
 const ID_BYTES: usize = 4;
-/// Who publishes: a source of its own for each call, so that none is taken for a repeat.
-const SOURCE: &str = "silence";
 
 /// All silences that stand on the topic, those that are over included.
 pub(super) fn silences(origin: &Origin) -> anyhow::Result<Vec<Silence>> {
@@ -36,13 +35,7 @@ pub(super) fn silences(origin: &Origin) -> anyhow::Result<Vec<Silence>> {
 
 fn publish(origin: &Origin, silence: &Silence) -> anyhow::Result<()> {
     silence.check()?;
-    let client = origin.instance("silencing")?;
-    let header = serde_json::json!({"name": "content-type", "value": "application/json"});
-    let record = serde_json::json!({"key": silence.id, "value": silence, "headers": [header]});
-    let source = format!("{SOURCE}-{}", random_hex(ID_BYTES)?);
-    let body = serde_json::json!({"source": source, "sequence": 1, "records": [record]});
-    let _: serde_json::Value = client.post(&format!("/api/topics/{}/records", topics::CONTROL_SILENCES), &body)?;
-    Ok(())
+    Publication::to(topics::CONTROL_SILENCES).json(&silence.id, silence).send(origin, "silencing")
 }
 
 /// Adds a silence.

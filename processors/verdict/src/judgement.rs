@@ -45,15 +45,19 @@ pub struct Judgement {
 }
 
 impl Judgement {
-    /// A verdict of a person or of the table as a probability: neither is never wrong.
+    /// A verdict of a person or of the table as a probability; none if it says nothing. Neither is never wrong.
+    pub fn said(kind: VerdictKind) -> Option<f64> {
+        match kind {
+            VerdictKind::Faulty => Some(0.97),
+            VerdictKind::Normal => Some(0.03),
+            VerdictKind::Unsure => Some(0.5),
+            VerdictKind::Unknown => None,
+        }
+    }
+
+    /// The judgement of somebody who gave a word.
     pub(crate) fn confirmed(kind: VerdictKind, class: FailureClass, provider: Provider) -> Option<Self> {
-        let probability = match kind {
-            VerdictKind::Faulty => 0.97,
-            VerdictKind::Normal => 0.03,
-            VerdictKind::Unsure => 0.5,
-            VerdictKind::Unknown => return None,
-        };
-        Some(Self { probability, class, provider })
+        Self::said(kind).map(|probability| Self { probability, class, provider })
     }
 
     /// The verdict for a line that was logged with a syslog severity (0 to 7). A local verdict is moved by it; what was

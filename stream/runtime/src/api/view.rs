@@ -1,7 +1,7 @@
 //! A record as people and tools read it: JSON, whatever it was on the bus.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use schemas::{LogRecord, ParsedLog, Subject, TemplateRecord, codec};
+use schemas::{LogRecord, ParsedLog, Subject, TemplateRecord, Verdict, codec};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use stream_core::Record;
@@ -103,6 +103,9 @@ fn decode(bytes: &[u8]) -> Result<Decoded, String> {
     }
     if TemplateRecord::schemas().is_newest(fingerprint) {
         return avro::<TemplateRecord>(bytes, serde_json::to_value);
+    }
+    if Verdict::schemas().is_newest(fingerprint) {
+        return avro::<Verdict>(bytes, serde_json::to_value);
     }
     Err(format!("schema fingerprint {fingerprint:016x} is not known to this version"))
 }
