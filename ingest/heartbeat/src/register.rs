@@ -146,7 +146,8 @@ impl Register {
         Ok(())
     }
 
-    /// What is to be published at `now_us`: changes in the order in which they came, then whoever is due, then the receiver.
+    /// What is to be published at `now_us`: changes in the order in which they came, then whoever is due, then the receiver, once
+    /// it has heard somebody.
     pub fn due(&mut self, now_us: i64) -> Vec<Heartbeat> {
         let mut due = std::mem::take(&mut self.changes);
         for (name, entry) in &mut self.names {
@@ -154,7 +155,8 @@ impl Register {
                 continue;
             }
             entry.due_us = now_us.saturating_add(self.limits.summary_us);
-            if entry.counts.pulses > 0 {
+            // Who has said goodbye says it more than once.
+            if entry.counts.pulses > 0 && entry.state != State::Gone {
                 due.push(entry.take(name, &self.receiver, HeartbeatKind::Summary, now_us));
             } else if entry.state == State::Alive {
                 entry.state = State::Quiet;
@@ -163,7 +165,10 @@ impl Register {
         if now_us >= self.due_us {
             self.due_us = now_us.saturating_add(self.limits.listening_us);
             self.names.retain(|_, entry| now_us.saturating_sub(entry.last_us) < self.limits.forget_after_us);
-            due.push(self.listening(now_us));
+            // Where nobody is expected, nobody waits for the receiver's word.
+            if !self.names.is_empty() {
+                due.push(self.listening(now_us));
+            }
         }
         due
     }

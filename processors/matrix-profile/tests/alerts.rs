@@ -112,6 +112,7 @@ fn feedback_changes_the_next_verdict_and_undo_changes_it_back() {
 fn a_missed_failure_unlearns_what_was_taken_for_normal() {
     let slow = "scrub of pool <*> takes longer than usual";
     let mut desk = ready();
+    desk.verdict(slow, VerdictKind::Normal, VerdictScope::Model);
     assert!(desk.line(&line("hv-1", 200_000, slow)).is_empty());
     assert!(work(&mut desk, "hv-1", 201, 11).is_empty());
     let missed =

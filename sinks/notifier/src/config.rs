@@ -34,8 +34,9 @@ pub struct Config {
     pub group_wait_ms: i64,
     /// The least time between two messages about one group, unless severity rises. Five minutes, as in Alertmanager.
     pub group_interval_ms: i64,
-    /// How long an alert waits for the incident that speaks for it, where incidents are told. Eight seconds: `incident` tells at
-    /// most every five of each, and it takes its time. The incident itself waits for nothing.
+    /// How long an alert waits for the incident that speaks for it, where incidents are told. 16 s: `incident` tells the rest of a
+    /// burst that nothing follows once event time moves, 10 s after it (`[time] idle_ms`), and of each at most every five. The
+    /// incident itself waits for nothing.
     pub incident_wait_ms: i64,
     /// The watchdog is sent only while no part is further behind than this many records.
     pub watchdog_lag_max: u64,
@@ -75,7 +76,7 @@ impl Default for Config {
             group_by: ["host", "name"].map(String::from).into(),
             group_wait_ms: 10_000,
             group_interval_ms: 300_000,
-            incident_wait_ms: 8_000,
+            incident_wait_ms: 16_000,
             watchdog_lag_max: 10_000,
             routes: Vec::new(),
             alertmanager: BTreeMap::new(),
