@@ -9,6 +9,7 @@ const NAME_BYTES_MAX: usize = 64;
 ///
 /// # Errors
 /// If it is empty or too long.
+#[allow(clippy::disallowed_methods, reason = "who runs a command stands in its environment")]
 pub fn named(by: Option<&str>) -> anyhow::Result<String> {
     let user = || ["USER", "LOGNAME"].into_iter().find_map(|variable| std::env::var(variable).ok().filter(|name| !name.is_empty()));
     let name = match by {

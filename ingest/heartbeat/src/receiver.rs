@@ -4,7 +4,7 @@ use std::{
     error::Error,
     io::ErrorKind,
     net::{SocketAddr, UdpSocket},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -106,17 +106,13 @@ impl Config {
             listening_us: 2 * SECOND_US,
         }
     }
-
-    fn key(&self) -> Result<Option<Key>, StartError> {
-        read_key(&self.key_file)
-    }
 }
 
 /// The key in a file, white space around it left out; none if no file is named.
 ///
 /// # Errors
 /// If it cannot be read, or is empty.
-pub fn read_key(path: &std::path::Path) -> Result<Option<Key>, StartError> {
+pub fn read_key(path: &Path) -> Result<Option<Key>, StartError> {
     if path.as_os_str().is_empty() {
         return Ok(None);
     }
@@ -130,7 +126,6 @@ pub fn read_key(path: &std::path::Path) -> Result<Option<Key>, StartError> {
 
 /// A running receiver.
 pub struct Receiver {
-    addresses: Vec<SocketAddr>,
     hearing: Arc<AtomicBool>,
     publishing: Arc<AtomicBool>,
     failure: Arc<Mutex<Option<String>>>,
@@ -139,13 +134,8 @@ pub struct Receiver {
 }
 
 impl Receiver {
-    /// The addresses that it listens on, ports as given by the system.
-    pub fn addresses(&self) -> &[SocketAddr] {
-        &self.addresses
-    }
-
     fn open(config: &Config, context: SourceContext) -> Result<Self, StartError> {
-        let key = config.key()?;
+        let key = read_key(&config.key_file)?;
         let SourceContext { publisher: mut open, spooled, loss, .. } = context;
         // Nobody says a heartbeat twice.
         let publisher = match spooled {
@@ -159,7 +149,7 @@ impl Receiver {
         let run = u64::from_str_radix(&secret::random_hex(RUN_BYTES)?, 16).map_err(std::io::Error::other)?;
         let register = Arc::new(Mutex::new(Register::new(&name, run, config.limits())));
         let (hearing, publishing) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicBool::new(true)));
-        let (mut addresses, mut ears) = (Vec::new(), Vec::new());
+        let mut ears = Vec::new();
         let is_asked_for = config.udp != Config::default().udp;
         for &address in &config.udp {
             let listen = |source| StartError::Listen { address, source };
@@ -172,7 +162,6 @@ impl Receiver {
                 }
             };
             socket.set_read_timeout(Some(LOOK)).map_err(listen)?;
-            addresses.push(socket.local_addr().map_err(listen)?);
             let ear = Ear { socket, key: key.clone(), register: Arc::clone(&register), loss: loss.clone() };
             let hearing = Arc::clone(&hearing);
             ears.push(std::thread::Builder::new().name("heartbeat-hear".into()).spawn(move || ear.run(&hearing))?);
@@ -188,7 +177,7 @@ impl Receiver {
         };
         let awake = Arc::clone(&publishing);
         let mouth = std::thread::Builder::new().name("heartbeat-publish".into()).spawn(move || mouth.run(&awake))?;
-        Ok(Self { addresses, hearing, publishing, failure, ears, mouth })
+        Ok(Self { hearing, publishing, failure, ears, mouth })
     }
 }
 

@@ -40,7 +40,8 @@ pub fn list(origin: &Origin, out: &mut Output) -> anyhow::Result<()> {
         return Ok(out.line("no destinations; [notifier] of the configuration names them")?);
     }
     let now = wall_clock();
-    let mut table = Table::new(&["DESTINATION", "KIND", ">TOLD", ">WAITING", ">SILENCED", ">INHIBITED", ">FOLDED", ">REFUSED", "LAST", "TROUBLE"]);
+    let mut table =
+        Table::new(&["DESTINATION", "KIND", ">TOLD", ">WAITING", ">SILENCED", ">INHIBITED", ">FOLDED", ">REFUSED", "LAST", "TROUBLE"]);
     for (name, standing) in &standings {
         table.row([
             plain(name).into(),

@@ -64,4 +64,3 @@ pub use mention::{Mention, mentions};
 pub use processor::IncidentProcessor;
 pub use sighting::{Layer, Sighting};
 pub use story::{Ending, Line, Member, Story};
-pub use vigil::Vigil;

@@ -56,14 +56,14 @@ struct Ear {
 
 /// Everybody who should be heard. Part of the processor's state.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub struct Vigil {
+pub(crate) struct Vigil {
     names: BTreeMap<String, Watched>,
     receivers: BTreeMap<String, Ear>,
 }
 
 impl Vigil {
     /// The largest section that a vigil becomes.
-    pub fn state_bytes_bound(config: &Config) -> u64 {
+    pub(crate) fn state_bytes_bound(config: &Config) -> u64 {
         (config.names_max + RECEIVERS_MAX) as u64 * ENTRY_BYTES_MAX
     }
 
@@ -79,21 +79,17 @@ impl Vigil {
         Ok(self)
     }
 
-    /// Number of names that are watched.
-    pub fn len(&self) -> usize {
-        self.names.len()
-    }
-
-    /// Whether nobody is watched.
-    pub fn is_empty(&self) -> bool {
-        self.names.is_empty()
-    }
-
     /// A receiver spoke.
     ///
     /// # Errors
     /// If the record names nobody, or an output limit is broken.
-    pub fn on_heartbeat(&mut self, heartbeat: &Heartbeat, config: &Config, book: &mut AlertBook, out: &mut Outbox) -> Result<(), Reject> {
+    pub(crate) fn on_heartbeat(
+        &mut self,
+        heartbeat: &Heartbeat,
+        config: &Config,
+        book: &mut AlertBook,
+        out: &mut Outbox,
+    ) -> Result<(), Reject> {
         for (field, name) in [("name", &heartbeat.name), ("receiver", &heartbeat.receiver)] {
             if !(1..=NAME_BYTES_MAX).contains(&name.len()) || name.chars().any(char::is_control) {
                 let problem =
@@ -112,7 +108,7 @@ impl Vigil {
     ///
     /// # Errors
     /// If an output limit is broken.
-    pub fn on_watermark(&mut self, now: EventTime, config: &Config, book: &mut AlertBook, out: &mut Outbox) -> Result<(), Reject> {
+    pub(crate) fn on_watermark(&mut self, now: EventTime, config: &Config, book: &mut AlertBook, out: &mut Outbox) -> Result<(), Reject> {
         let has_names: BTreeSet<&str> = self.names.values().filter(|name| !name.is_gone).map(|name| name.receiver.as_str()).collect();
         for (receiver, ear) in &mut self.receivers {
             let silence_ms = now.millis_since(ear.last_word);

@@ -1,6 +1,6 @@
 //! Who is called silent, and who is not.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path};
 
 use incident::{Config, IncidentProcessor};
 use schemas::{Heartbeat, HeartbeatKind, Subject, topics};
@@ -184,6 +184,19 @@ fn what_is_read_late_makes_nobody_silent() {
     watch.live(60, &["host-a", "host-b"]);
     // The processor was away for an hour while all went well, and reads it in a moment: event time is the receiver's.
     assert_eq!(watch.live(3_600, &["host-a", "host-b"]), Vec::<String>::new());
+}
+
+#[test]
+fn every_example_is_taken() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../schemas/examples/host.heartbeats/v1");
+    let mut files: Vec<_> = std::fs::read_dir(folder).expect("the examples").map(|entry| entry.expect("an entry").path()).collect();
+    files.sort();
+    let mut watch = Watch::new();
+    let told = files.iter().flat_map(|path| {
+        let example = serde_json::from_slice(&std::fs::read(path).expect("can be read")).expect("a heartbeat");
+        watch.hand(&example)
+    });
+    assert_eq!(told.collect::<Vec<_>>(), [""; 0], "nobody in them has been silent for long");
 }
 
 #[test]

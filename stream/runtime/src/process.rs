@@ -268,7 +268,11 @@ struct PartCommand {
     process: ProcessArgs,
 }
 
-fn exit(name: &'static str, arguments: impl IntoIterator<Item = OsString>, run: impl FnOnce(&ProcessArgs) -> Result<(), AnyError>) -> ExitCode {
+fn exit(
+    name: &'static str,
+    arguments: impl IntoIterator<Item = OsString>,
+    run: impl FnOnce(&ProcessArgs) -> Result<(), AnyError>,
+) -> ExitCode {
     let command = PartCommand::command().name(binary_name(name));
     let args = match PartCommand::from_arg_matches(&command.get_matches_from(arguments)) {
         Ok(args) => args,

@@ -195,7 +195,7 @@ fn forget(address: SocketAddr, lines: usize, forgets: impl Fn(usize) -> bool) ->
                 continue;
             }
             let answer = if frame.command == "open" { "200 OK\nrelp_version=0\ncommands=syslog" } else { "200 OK" };
-            write!(stream, "{} rsp {} {answer}\n", frame.txnr, answer.len()).expect("answers");
+            writeln!(stream, "{} rsp {} {answer}", frame.txnr, answer.len()).expect("answers");
             if is_line {
                 taken.insert(data);
             }

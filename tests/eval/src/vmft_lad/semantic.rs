@@ -19,6 +19,9 @@ pub const NORMAL: f64 = 0.03;
 /// Share of common words from which a line of the grammar is nearly a template.
 const NEAR_DUPLICATE: f64 = 0.8;
 
+/// The probability that a template of a set tells of a failure, by its number.
+type Probability<'a> = Box<dyn Fn(&Set, i64) -> f64 + 'a>;
+
 /// Whose probabilities, and the threshold that goes with them.
 pub struct Verdicts<'a> {
     /// Name of the detector's mode.
@@ -26,7 +29,7 @@ pub struct Verdicts<'a> {
     /// Whose word it is.
     pub provider: Provider,
     /// By set and template number.
-    pub probability: Box<dyn Fn(&Set, i64) -> f64 + 'a>,
+    pub probability: Probability<'a>,
 }
 
 /// The text of a template without what the kernel's clock prints before it.
